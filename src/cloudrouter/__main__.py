@@ -1,0 +1,21 @@
+"""The commands `cloudrouter` and `cr`; `--version` is answered before anything else is imported."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line in sys.argv; the exit status is returned."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from cloudrouter import __version__
+
+        sys.stdout.write(f"cloudrouter {__version__}\n")
+        return 0
+    from cloudrouter.cli.main import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

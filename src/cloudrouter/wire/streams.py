@@ -1,0 +1,44 @@
+"""The language spoken on a stream: one WebSocket, one operation, the same from client to router to guest.
+
+The opener's first message is text: a JSON object whose `op` says what the stream is for. Then
+
+* opener -> guest, binary: data for the operation (stdin, a tar, tcp bytes), at most CHUNK bytes a message and
+  never more than the window granted: WINDOW bytes at first, more with each {"window": n} from the guest.
+  So a command that does not read its input never blocks a signal.
+* opener -> guest, text: {"eof": true}, {"signal": "INT"}, {"resize": [columns, rows]}.
+* guest -> opener, binary: one channel byte (STDOUT or STDERR), then data. Back-pressure is the socket's own.
+* guest -> opener, text: {"started": {...}}, {"window": n}, and last one of FINAL; then the guest closes.
+
+Operations and their final message:
+
+    exec       line | argv | neither (a login shell), cwd, env, tty {cols, rows, term}, timeout_s   exit
+    job.start  line | argv, cwd, env                                                                job
+    job.list                                                                                        jobs
+    job.logs   job (None: the newest), follow, tail (lines)                                         end
+    put        path, kind ("tree": the data is a tar of its contents; "file": a tar of one entry)   done
+    get        path                           data out: a tar of the path's contents                done
+    tcp        port, host ("127.0.0.1" or "::1")     {"started": {}} once connected                 end
+    health                                                                                          health
+    configure  env, ca_pem                    for the router alone                                  configured
+
+Any operation may end with {"error": {code, message, fix, next}} instead.
+"""
+
+from __future__ import annotations
+
+STDOUT = 1
+STDERR = 2
+CHUNK = 256 * 1024
+WINDOW = 1024 * 1024
+MESSAGE_LIMIT = 1024 * 1024
+"""The largest WebSocket message either side accepts, in bytes."""
+
+FINAL = frozenset({"exit", "job", "jobs", "end", "done", "health", "configured", "error"})
+ROUTER_ONLY = frozenset({"configure"})
+"""Operations that the router refuses to relay for anybody."""
+OPERATIONS = frozenset(
+    {"exec", "job.start", "job.list", "job.logs", "put", "get", "tcp", "health", "configure"}
+)
+
+SIGNALS = ("HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH")
+"""Signals that may be sent to a command, without their SIG."""
