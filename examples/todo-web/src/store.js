@@ -17,6 +17,7 @@ function randomId() {
  */
 export function createStore({ storage, newId = randomId }) {
   const listeners = new Set();
+
   function read() {
     try {
       return { ok: true, todos: rules.parseTodos(storage.getItem(STORAGE_KEY)) };
