@@ -1,28 +1,30 @@
 """The one error tree, with the same codes in every room and on the wire.
 
-    CloudRouterError
-      UsageError           the request cannot be right              exit 2   http 400
-        InvalidSpec        a field of a wanted machine is refused   exit 2   http 400
-        Unsupported        the provider cannot do this              exit 2   http 422
-      AuthFailed           credentials refused                      exit 3   http 401
-      NotFound             no such machine, job, image, file        exit 4   http 404
-      Ambiguous            an id prefix fits several machines       exit 4   http 409
-      NoCapacity           the host or vendor is full               exit 5   http 503
-      QuotaExceeded        more than this owner may have            exit 5   http 429
-      NotRunning           the machine is there but not running     exit 6   http 409
-      Conflict             name taken, already being changed        exit 1   http 409
-      NotConfigured        a part is missing on this host           exit 1   http 501
-      Unreachable          engine, router or guest do not answer    exit 1   http 502   retry
-      RateLimited          asked to slow down                       exit 1   http 429   retry
-      TimedOut             did not happen in time                   exit 124 http 504
-      TransferFailed       files did not arrive whole               exit 1   http 500
-      ProviderBug          something unforeseen in a provider       exit 1   http 500
-      Internal             something unforeseen anywhere else       exit 1   http 500
+CloudRouterError
+  UsageError           the request cannot be right              exit 2   http 400
+    InvalidSpec        a field of a wanted machine is refused   exit 2   http 400
+    Unsupported        the provider cannot do this              exit 2   http 422
+  AuthFailed           credentials refused                      exit 3   http 401
+  NotFound             no such machine, job, image, file        exit 4   http 404
+  Ambiguous            an id prefix fits several machines       exit 4   http 409
+  NoCapacity           the host or vendor is full               exit 5   http 503
+  QuotaExceeded        more than this owner may have            exit 5   http 429
+  NotRunning           the machine is there but not running     exit 6   http 409
+  Conflict             name taken, already being changed        exit 1   http 409
+  NotConfigured        a part is missing on this host           exit 1   http 501
+  Unreachable          engine, router or guest do not answer    exit 1   http 502   retry
+  RateLimited          asked to slow down                       exit 1   http 429   retry
+  TimedOut             did not happen in time                   exit 124 http 504
+  TransferFailed       files did not arrive whole               exit 1   http 500
+  ProviderBug          something unforeseen in a provider       exit 1   http 500
+  Internal             something unforeseen anywhere else       exit 1   http 500
 """
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # the constant type checkers know: importing typing costs the fast verbs 2 ms
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class CloudRouterError(Exception):
@@ -42,7 +44,12 @@ class CloudRouterError(Exception):
 
     def to_json(self) -> dict[str, Any]:
         """The wire form: code, message, fix, next, and details where there are some."""
-        body: dict[str, Any] = {"code": self.code, "message": self.message, "fix": self.fix, "next": self.next}
+        body: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "fix": self.fix,
+            "next": self.next,
+        }
         if self.details:
             body["details"] = self.details
         return body
@@ -175,5 +182,7 @@ def from_json(body: Any) -> CloudRouterError:
         return Internal(f"The other side sent an error that cannot be read: {str(body)[:200]}")
     kind = CODES.get(str(body.get("code")), Internal)
     details = body.get("details")
-    safe = {k: v for k, v in details.items() if k not in ("message", "fix", "next")} if isinstance(details, dict) else {}
+    safe = (
+        {k: v for k, v in details.items() if k not in ("message", "fix", "next")} if isinstance(details, dict) else {}
+    )
     return kind(body["message"], fix=str(body.get("fix") or ""), next=str(body.get("next") or ""), **safe)

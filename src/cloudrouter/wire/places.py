@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
-from typing import Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Optional
 
 SOCKET_NAME = "router.sock"
 

@@ -36,9 +36,7 @@ MESSAGE_LIMIT = 1024 * 1024
 FINAL = frozenset({"exit", "job", "jobs", "end", "done", "health", "configured", "error"})
 ROUTER_ONLY = frozenset({"configure"})
 """Operations that the router refuses to relay for anybody."""
-OPERATIONS = frozenset(
-    {"exec", "job.start", "job.list", "job.logs", "put", "get", "tcp", "health", "configure"}
-)
+OPERATIONS = frozenset({"exec", "job.start", "job.list", "job.logs", "put", "get", "tcp", "health", "configure"})
 
 SIGNALS = ("HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH")
 """Signals that may be sent to a command, without their SIG."""

@@ -1,0 +1,129 @@
+"""Opening streams to guests: dial through the provider, present the machine's token, keep one spare open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, WebSocketException
+
+from cloudrouter.providers.base import Handle, Provider
+from cloudrouter.server.store.machines import Row
+from cloudrouter.wire import boot, streams
+from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, from_json
+
+OPEN_DEADLINE_S = 10.0
+SPARE_LIFE_S = 120.0
+"""A spare that nobody used for this long is closed, so that idle machines cost nothing."""
+
+log = structlog.get_logger("guests")
+
+
+class Guests:
+    """Streams to the guests of all machines."""
+
+    def __init__(self, providers: dict[str, Provider]) -> None:
+        self._providers = providers
+        self._spares: dict[str, tuple[ClientConnection, float]] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+
+    @asynccontextmanager
+    async def stream(self, row: Row) -> AsyncIterator[ClientConnection]:
+        """A stream of one's own; closed at the end. A spare is made ready for the next caller meanwhile."""
+        connection = self._take_spare(row.id) or await self._open(row)
+        self._prepare_spare(row)
+        try:
+            yield connection
+        finally:
+            # The guest ends the operation when its stream goes; nobody waits for the closing handshake.
+            connection.transport.abort() if connection.close_code is None else None
+
+    async def ask(self, row: Row, request: dict[str, Any], *, deadline_s: float = OPEN_DEADLINE_S) -> dict[str, Any]:
+        """One question with one JSON answer (health, configure, job.list); raises the guest's error."""
+        try:
+            async with asyncio.timeout(deadline_s), self.stream(row) as connection:
+                await connection.send(json.dumps(request))
+                answer = json.loads(await connection.recv())
+        except TimeoutError as error:
+            raise Unreachable(f"The guest of {row.id} did not answer within {deadline_s:g} s.") from error
+        except (WebSocketException, OSError, ValueError) as error:
+            raise Unreachable(f"The stream to the guest of {row.id} broke: {type(error).__name__}.") from error
+        if not isinstance(answer, dict):
+            raise Internal(f"The guest of {row.id} answered with something unreadable.")
+        if "error" in answer:
+            raise from_json(answer["error"])
+        return answer
+
+    def forget(self, machine_id: str) -> None:
+        """Drop the spare of a machine that stops or goes."""
+        task = self._opening.pop(machine_id, None)
+        if task is not None:
+            task.cancel()
+        spare = self._spares.pop(machine_id, None)
+        if spare is not None:
+            spare[0].transport.abort()
+
+    def sweep(self) -> None:
+        """Close spares that have waited too long."""
+        now = time.monotonic()
+        for machine_id, (connection, since) in list(self._spares.items()):
+            if now - since > SPARE_LIFE_S or connection.close_code is not None:
+                self.forget(machine_id)
+
+    async def aclose(self) -> None:
+        """Drop every spare."""
+        for machine_id in [*self._spares, *self._opening]:
+            self.forget(machine_id)
+
+    def _take_spare(self, machine_id: str) -> ClientConnection | None:
+        spare = self._spares.pop(machine_id, None)
+        if spare is None or spare[0].close_code is not None or spare[0].transport.is_closing():
+            return None
+        return spare[0]
+
+    def _prepare_spare(self, row: Row) -> None:
+        if row.id in self._opening or row.id in self._spares:
+            return
+
+        async def prepare() -> None:
+            try:
+                connection = await self._open(row)
+            except CloudRouterError as error:
+                log.debug("no spare", machine=row.id, reason=error.message)
+            else:
+                self._spares[row.id] = (connection, time.monotonic())
+            finally:
+                self._opening.pop(row.id, None)
+
+        self._opening[row.id] = asyncio.create_task(prepare(), name=f"spare {row.id}")
+
+    async def _open(self, row: Row) -> ClientConnection:
+        if row.handle is None:
+            raise Unreachable(f"{row.id} is not made yet.")
+        provider = self._providers[row.provider]
+        sock = await provider.dial(Handle(row.provider, row.handle), port=boot.GUEST_PORT)
+        try:
+            return await connect(
+                "ws://guest/stream",
+                sock=sock,
+                additional_headers={"Authorization": f"Bearer {row.token}"},
+                user_agent_header=None,
+                compression=None,
+                max_size=streams.MESSAGE_LIMIT,
+                open_timeout=OPEN_DEADLINE_S,
+                ping_interval=None,
+                close_timeout=2,
+                proxy=None,
+            )
+        except InvalidHandshake as error:
+            sock.close()
+            raise Unreachable(f"The guest of {row.id} refused the router's stream: {error}.") from error
+        except (WebSocketException, OSError, TimeoutError, EOFError) as error:
+            sock.close()
+            raise Unreachable(f"The guest of {row.id} does not answer yet: {type(error).__name__}.") from error

@@ -1,0 +1,222 @@
+"""The router as a process: one per user, on a private Unix socket, ending without harm to machines."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import struct
+import sys
+import time
+from typing import Any
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from cloudrouter.server.app import open_router
+from cloudrouter.server.logs import configure_logs
+from cloudrouter.server.settings import Settings, from_environment
+from cloudrouter.wire import places, streams
+from cloudrouter.wire.errors import CloudRouterError, Conflict, Internal, NotConfigured
+
+BACKLOG = 512
+SHUTDOWN_S = 5
+"""Seconds that requests in progress get when the router ends."""
+LOCK_RETRY_S = 0.05
+
+log = structlog.get_logger("run")
+
+
+def main(*, detached: bool = False, ready_fd: int | None = None) -> int:
+    """Run the router until a signal or `server stop`; the exit status is returned.
+
+    `ready_fd` is told `ok` once requests are answered, or `error {json}`.
+    """
+    os.umask(0o077)
+    try:
+        settings = from_environment(os.environ)
+        prepare_folders(settings)
+        configure_logs(settings.log_path, foreground=not detached)
+        lock = take_lock(settings)
+        sock = bind_socket(settings)
+        with lock, sock:
+            return _serve(settings, sock, ready_fd)
+    except CloudRouterError as error:
+        _tell(ready_fd, "error " + json.dumps(error.to_json()))
+        if not detached:
+            sys.stderr.write(error.to_text() + "\n")
+        return error.exit_code
+    except Exception as error:
+        log.exception("router ended by a defect")
+        _tell(
+            ready_fd,
+            "error " + json.dumps(Internal(f"The router broke: {type(error).__name__}: {error}.").to_json()),
+        )
+        return 1
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Make state and runtime folder, 0700 and ours, or refuse."""
+    for folder in (settings.state_dir, settings.runtime_dir):
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise NotConfigured(
+                f"The folder {folder} cannot be made: {error}.",
+                fix="Set CLOUDROUTER_STATE_DIR and CLOUDROUTER_RUNTIME_DIR to folders of your own.",
+            ) from error
+        found = os.lstat(folder)
+        fault = places.folder_fault(found.st_mode, found.st_uid, os.getuid())
+        if fault:
+            raise NotConfigured(
+                f"The folder {folder} is not safe for the router: {fault}.",
+                fix=f"Make it a folder of your own with mode 0700: chmod 700 {folder}",
+            )
+
+
+def take_lock(settings: Settings) -> Any:
+    """The lock that makes this the only router of its state folder; the file stays open while it runs."""
+    file = open(f"{settings.state_dir}/router.lock", "a+", encoding="ascii")  # noqa: SIM115 - held for life
+    deadline = time.monotonic() + SHUTDOWN_S + 5
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError as error:
+            # One that listens is at work; one that no longer does is ending, and its place becomes free.
+            if _answers(settings.socket_path) or time.monotonic() > deadline:
+                file.close()
+                raise Conflict(
+                    "Another router already runs with this state folder.",
+                    fix="Use that one, or stop it first.",
+                    next="cloudrouter server status",
+                ) from error
+        select.select([], [], [], LOCK_RETRY_S)
+
+
+def bind_socket(settings: Settings) -> socket.socket:
+    """Listen on the socket path; a dead router's socket is replaced, anything else is left and refused."""
+    path = settings.socket_path
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.getuid():
+            raise NotConfigured(
+                f"{path} is taken by something that is not a router's socket.",
+                fix="Move it away.",
+                next=f"ls -l {path}",
+            )
+        # The state folder's lock is ours, but a router with another state folder may listen here.
+        if _answers(path):
+            raise Conflict(
+                f"Another router listens on {path}.",
+                fix="Set CLOUDROUTER_RUNTIME_DIR to another folder for this one.",
+                next="cloudrouter server status",
+            )
+        os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+    except OSError as error:
+        sock.close()
+        raise NotConfigured(f"The socket {path} cannot be made: {error}.", fix="Use a shorter path.") from error
+    sock.listen(BACKLOG)
+    return sock
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
+
+
+class PeerCheckedProtocol(HttpToolsProtocol):
+    """HTTP for our own user (and root) only: the kernel says who is at the other end of the socket."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Check the peer before a byte of it is read."""
+        sock = transport.get_extra_info("socket")
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _pid, uid, _gid = struct.unpack("3i", credentials)
+        if uid not in (0, os.getuid()):
+            log.warning("foreign user refused", uid=uid)
+            transport.abort()
+            return
+        super().connection_made(transport)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with its signal handling taken out: this process has one place for that."""
+
+    def capture_signals(self) -> Any:
+        """No handlers here."""
+        import contextlib
+
+        return contextlib.nullcontext()
+
+
+def _serve(settings: Settings, sock: socket.socket, ready_fd: int | None) -> int:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve_async(settings, sock, ready_fd))
+    return 0
+
+
+async def _serve_async(settings: Settings, sock: socket.socket, ready_fd: int | None) -> None:
+    async with open_router(settings) as (services, app):
+        server = _Server(
+            uvicorn.Config(
+                app,
+                http=PeerCheckedProtocol,
+                ws="websockets-sansio",
+                ws_max_size=streams.MESSAGE_LIMIT,
+                ws_per_message_deflate=False,
+                ws_ping_interval=None,
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=300,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+        )
+        stopping = services.status.stopping
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stopping.set)
+        serving = asyncio.create_task(server.serve(sockets=[sock]))
+        # The socket listens since bind_socket: connections wait in its queue until uvicorn takes them.
+        log.info("router serves", pid=os.getpid(), socket=settings.socket_path, router=services.status.facts())
+        _tell(ready_fd, "ok")
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        # Gone before the last answers are written: a new router may take the path at once.
+        os.unlink(settings.socket_path)
+        server.should_exit = True
+        await serving
+        waiting.cancel()
+        log.info("router ends", pid=os.getpid())
+
+
+def _tell(ready_fd: int | None, line: str) -> None:
+    if ready_fd is None:
+        return
+    try:
+        os.write(ready_fd, line.encode() + b"\n")
+        os.close(ready_fd)
+    except OSError as error:
+        log.warning("nobody waits for this router", reason=str(error))

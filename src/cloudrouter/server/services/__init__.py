@@ -1,0 +1,3 @@
+"""What the router does, without HTTP and without SQL."""
+
+from __future__ import annotations

@@ -1,0 +1,40 @@
+"""How a row of the book looks on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from cloudrouter.providers.base import Features
+from cloudrouter.server.store.machines import Row
+from cloudrouter.wire import boot
+from cloudrouter.wire.machines import Machine
+
+
+def rfc3339(at: float | None) -> str | None:
+    """Seconds since the epoch as RFC 3339 UTC with milliseconds; None stays None."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def machine_view(row: Row, features: Features) -> Machine:
+    """The machine as the API shows it; tokens and environment stay inside."""
+    return Machine(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        reason=row.reason,
+        provider=row.provider,
+        image=row.image,
+        size=row.size,
+        cpu=row.cpu,
+        memory_bytes=row.memory_bytes,
+        disk_enforced=features.disk_limit and row.disk_bytes is not None,
+        labels=row.labels,
+        urls={},
+        workspace=boot.WORKSPACE if features.own_root else "",
+        created_at=rfc3339(row.created_at) or "",
+        started_at=rfc3339(row.started_at),
+        expires_at=rfc3339(row.expires_at),
+        ready_ms=row.ready_ms,
+    )

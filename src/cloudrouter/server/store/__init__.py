@@ -1,0 +1,3 @@
+"""The database; all SQL of the project is in this folder."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""One file a step, in order."""
+
+from __future__ import annotations
