@@ -53,5 +53,6 @@ def from_environment(env: Mapping[str, str], uid: int | None = None) -> Settings
         runtime_dir=places.runtime_dir(env, os.getuid() if uid is None else uid),
         default_provider=env.get("CLOUDROUTER_PROVIDER", "docker"),
         default_image=env.get("CLOUDROUTER_IMAGE", "core"),
+        unconfirmed_grace_s=float(env.get("CLOUDROUTER_UNCONFIRMED_GRACE", "120")),
         provider_options={"memory": {"root": f"{state_dir}/memory"}},
     )

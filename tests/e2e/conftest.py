@@ -1,0 +1,164 @@
+"""A user's side of the product: the real CLI, a router of its own, the real engine; nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CLI = str(Path(sys.executable).parent / "cloudrouter")
+IMAGE_DEADLINE_S = 1800
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Ask again until the answer is true."""
+    deadline = time.monotonic() + seconds
+    while not (answer := true()):
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
+        time.sleep(0.05)
+    return answer
+
+
+class User:
+    """Somebody at a shell, with folders and a router of their own."""
+
+    def __init__(self, base: str) -> None:
+        self.base = Path(base)
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith("CLOUDROUTER_")}
+        self.env |= {
+            "CLOUDROUTER_STATE_DIR": f"{base}/state",
+            "CLOUDROUTER_RUNTIME_DIR": f"{base}/run",
+            "CLOUDROUTER_CONFIG": f"{base}/config.toml",
+            "NO_COLOR": "1",
+        }
+
+    def popen(self, *words: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+        """Begin a command of the CLI."""
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([CLI, *map(str, words)], env=self.env, **{**streams, **options})
+
+    def run(self, *words: str | Path, input: bytes | None = None, timeout: float = 120, **options: Any) -> Done:  # noqa: A002
+        """Run a command of the CLI to its end."""
+        if input is not None:
+            options["stdin"] = subprocess.PIPE
+        with self.popen(*words, **options) as process:
+            try:
+                out, err = process.communicate(input, timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return Done(process.returncode, out or b"", err or b"")
+
+    def ok(self, *words: str | Path, **options: Any) -> Done:
+        """Run a command that has to end with 0."""
+        done = self.run(*words, **options)
+        assert done.code == 0, f"{words} ended with {done.code}\n{done.out_text}\n{done.err_text}"
+        return done
+
+    def json(self, *words: str | Path, **options: Any) -> Any:
+        """The JSON that a successful command prints."""
+        return json.loads(self.ok(*words, "--json", **options).out)
+
+    def start(self, *words: str | Path) -> str:
+        """Start a machine; its id."""
+        return str(self.json("start", *words)["id"])
+
+    def machines(self) -> list[dict[str, Any]]:
+        """What `ls` shows."""
+        return list(self.json("ls")["machines"])
+
+    def router_id(self) -> str:
+        """This router's id."""
+        return (self.base / "state" / "router-id").read_text().strip()
+
+
+class Done:
+    """How a command ended."""
+
+    def __init__(self, code: int, out: bytes, err: bytes) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def out_text(self) -> str:
+        """stdout as text."""
+        return self.out.decode(errors="replace")
+
+    @property
+    def err_text(self) -> str:
+        """stderr as text."""
+        return self.err.decode(errors="replace")
+
+
+async def remove_traces(router_id: str) -> list[str]:
+    """Remove what a router left in the engine; the containers that were still there are named."""
+    docker = aiodocker.Docker()
+    only_ours = json.dumps({"label": [f"cloudrouter.dev/router={router_id}"]})
+    try:
+        containers = await docker.containers.list(all=True, filters=only_ours)
+        left = [container.id for container in containers]
+        for container in containers:
+            await container.delete(force=True, v=True)
+        for found in await docker.networks.list(filters={"label": [f"cloudrouter.dev/router={router_id}"]}):
+            await (await docker.networks.get(found["Id"])).delete()
+    finally:
+        await docker.close()
+    return left
+
+
+@pytest.fixture
+def make_user() -> Iterator[Any]:
+    """Makes users, each with a router of their own; everything they made is removed, and leftovers fail the test."""
+    import asyncio
+
+    users: list[User] = []
+
+    def make() -> User:
+        user = User(tempfile.mkdtemp(prefix="cr-"))
+        users.append(user)
+        return user
+
+    yield make
+    left: list[str] = []
+    for user in users:
+        if (user.base / "state" / "router-id").exists():
+            for machine in json.loads(user.run("ls", "--json").out or b"{}").get("machines", []):
+                user.run("delete", machine["id"])
+            user.run("server", "stop")
+            left += asyncio.run(remove_traces(user.router_id()))
+        shutil.rmtree(user.base, ignore_errors=True)
+    assert not left, f"containers were left behind: {left}"
+
+
+@pytest.fixture
+def user(make_user: Any) -> User:
+    """One user."""
+    made: User = make_user()
+    return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def image() -> None:
+    """The image core is there; the first test run on a machine builds it."""
+    base = tempfile.mkdtemp(prefix="cr-")
+    user = User(base)
+    done = user.run("image", "build", timeout=IMAGE_DEADLINE_S)
+    user.run("server", "stop")
+    shutil.rmtree(base, ignore_errors=True)
+    assert done.code == 0, done.err_text
+
+
+@pytest.fixture
+def machine(user: User) -> str:
+    """A running machine with an empty workspace."""
+    return user.start()
