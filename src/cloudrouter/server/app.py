@@ -59,7 +59,10 @@ def router_id(state_dir: str) -> str:
 
 @asynccontextmanager
 async def open_router(
-    settings: Settings, *, providers: Mapping[str, Provider] | None = None, clock: Clock = time.time
+    settings: Settings,
+    *,
+    make_providers: Callable[[str], Mapping[str, Provider]] | None = None,
+    clock: Clock = time.time,
 ) -> AsyncIterator[tuple[Services, Litestar]]:
     """A working router for as long as the context lasts; at its end machines go on, connections close."""
     async with AsyncExitStack() as stack:
@@ -72,7 +75,7 @@ async def open_router(
         events.start()
         stack.push_async_callback(events.aclose)
         identity = router_id(settings.state_dir)
-        made = dict(providers) if providers is not None else _embedded_providers(settings, identity, clock)
+        made = dict(make_providers(identity)) if make_providers else _embedded_providers(settings, identity, clock)
         for provider in made.values():
             stack.push_async_callback(provider.aclose)
         guests = Guests(made)

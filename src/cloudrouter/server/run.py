@@ -167,6 +167,25 @@ class _Server(uvicorn.Server):
         return contextlib.nullcontext()
 
 
+def http_config(app: Any) -> uvicorn.Config:
+    """How uvicorn serves the app: our own peers only, streams without compression, no logs of its own."""
+    return uvicorn.Config(
+        app,
+        http=PeerCheckedProtocol,
+        ws="websockets-sansio",
+        ws_max_size=streams.MESSAGE_LIMIT,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=300,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
 def _serve(settings: Settings, sock: socket.socket, ready_fd: int | None) -> int:
     import uvloop
 
@@ -177,23 +196,7 @@ def _serve(settings: Settings, sock: socket.socket, ready_fd: int | None) -> int
 
 async def _serve_async(settings: Settings, sock: socket.socket, ready_fd: int | None) -> None:
     async with open_router(settings) as (services, app):
-        server = _Server(
-            uvicorn.Config(
-                app,
-                http=PeerCheckedProtocol,
-                ws="websockets-sansio",
-                ws_max_size=streams.MESSAGE_LIMIT,
-                ws_per_message_deflate=False,
-                ws_ping_interval=None,
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=300,
-                timeout_graceful_shutdown=SHUTDOWN_S,
-            )
-        )
+        server = _Server(http_config(app))
         stopping = services.status.stopping
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, delete, get, post
+from litestar.params import FromQuery, JSONBody
 from litestar.response import Stream
 
-from cloudrouter.server.api.state import Services
+from cloudrouter.server.api.state import Asked, Owner, Ref
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import routes
 from cloudrouter.wire.decode import decode
@@ -30,14 +31,16 @@ async def strict_body(request: Request[Any, Any, Any], kind: type[Any]) -> Any:
 
 
 @get(routes.MACHINES, summary="List machines")
-async def list_machines(services: Services, owner: str, all: bool = False) -> MachineList:  # noqa: A002, FBT001, FBT002
+async def list_machines(services: Asked, owner: Owner, all: FromQuery[bool] = False) -> MachineList:  # noqa: A002, FBT002
     """Living machines, oldest first; `all=true` shows gone ones too."""
     rows = await services.machines.list(owner, all_states=all)
     return MachineList([services.view(row) for row in rows])
 
 
 @post(routes.MACHINES, summary="Start a machine", status_code=201)
-async def start_machine(request: Request[Any, Any, Any], services: Services, owner: str, data: StartMachine) -> Machine:
+async def start_machine(
+    request: Request[Any, Any, Any], services: Asked, owner: Owner, data: JSONBody[StartMachine]
+) -> Machine:
     """Begin to make a machine; `Idempotency-Key` makes a repeated request safe. Follow it with `/wait`."""
     wanted = await strict_body(request, StartMachine)
     key = request.headers.get(routes.IDEMPOTENCY_HEADER)
@@ -47,13 +50,13 @@ async def start_machine(request: Request[Any, Any, Any], services: Services, own
 
 
 @get(f"{routes.MACHINES}/{{ref:str}}", summary="Show a machine")
-async def show_machine(services: Services, owner: str, ref: str) -> Machine:
+async def show_machine(services: Asked, owner: Owner, ref: Ref) -> Machine:
     """One machine by id, name or id prefix; a deleted one by its whole id."""
     return services.view(await services.machines.get(owner, ref))
 
 
 @get(f"{routes.MACHINES}/{{ref:str}}/wait", summary="Follow a start")
-async def wait_for_machine(services: Services, owner: str, ref: str) -> Stream:
+async def wait_for_machine(services: Asked, owner: Owner, ref: Ref) -> Stream:
     """NDJSON: events and progress until the guest has answered, then `{"machine": ...}` or `{"error": ...}`."""
     services.machines.find(owner, ref)
 
@@ -67,26 +70,26 @@ async def wait_for_machine(services: Services, owner: str, ref: str) -> Stream:
 
 
 @post(f"{routes.MACHINES}/{{ref:str}}/confirm", summary="Confirm a provisional start", status_code=200)
-async def confirm_machine(services: Services, owner: str, ref: str) -> Machine:
+async def confirm_machine(services: Asked, owner: Owner, ref: Ref) -> Machine:
     """The starter has put everything in place: `starting` becomes `running`."""
     return services.view(await services.machines.confirm(owner, ref))
 
 
 @post(f"{routes.MACHINES}/{{ref:str}}/stop", summary="Stop a machine", status_code=200)
-async def stop_machine(services: Services, owner: str, ref: str) -> Machine:
+async def stop_machine(services: Asked, owner: Owner, ref: Ref) -> Machine:
     """End its processes, keep its disk."""
     return services.view(await services.machines.stop(owner, ref))
 
 
 @post(f"{routes.MACHINES}/{{ref:str}}/resume", summary="Resume a machine", status_code=200)
-async def resume_machine(services: Services, owner: str, ref: str) -> Machine:
+async def resume_machine(services: Asked, owner: Owner, ref: Ref) -> Machine:
     """Boot a stopped machine; answers when its guest does."""
     return services.view(await services.machines.resume(owner, ref))
 
 
 @post(f"{routes.MACHINES}/{{ref:str}}/extend", summary="Move the deadline", status_code=200)
 async def extend_machine(
-    request: Request[Any, Any, Any], services: Services, owner: str, ref: str, data: ExtendMachine
+    request: Request[Any, Any, Any], services: Asked, owner: Owner, ref: Ref, data: JSONBody[ExtendMachine]
 ) -> Machine:
     """The deadline becomes exactly now + seconds."""
     wanted = await strict_body(request, ExtendMachine)
@@ -94,7 +97,7 @@ async def extend_machine(
 
 
 @delete(f"{routes.MACHINES}/{{ref:str}}", summary="Delete a machine", status_code=200)
-async def delete_machine(services: Services, owner: str, ref: str) -> Response[Machine]:
+async def delete_machine(services: Asked, owner: Owner, ref: Ref) -> Response[Machine]:
     """Remove it and everything of it; needs the whole id or the name."""
     return Response(services.view(await services.machines.delete(owner, ref)))
 

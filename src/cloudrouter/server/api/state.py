@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
 from cloudrouter.server.guests.connections import Guests
 from cloudrouter.server.services.doctor import Doctor
 from cloudrouter.server.services.images import ImageService
@@ -33,3 +36,8 @@ class Services:
     def view(self, row: Row) -> Machine:
         """The wire's form of a row."""
         return machine_view(row, self.features[row.provider])
+
+
+Asked = NamedDependency[Services]
+Owner = NamedDependency[str]
+Ref = FromPath[str]

@@ -12,7 +12,7 @@ from litestar.exceptions import WebSocketException
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from cloudrouter.server.api.state import Services
+from cloudrouter.server.api.state import Asked, Owner, Ref, Services
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import routes, streams
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, UsageError
@@ -23,7 +23,7 @@ log = structlog.get_logger("streams")
 
 
 @websocket(f"{routes.MACHINES}/{{ref:str}}/stream")
-async def open_stream(socket: WebSocket[Any, Any, Any], services: Services, owner: str, ref: str) -> None:
+async def open_stream(socket: WebSocket[Any, Any, Any], services: Asked, owner: Owner, ref: Ref) -> None:
     """Relay one operation to the machine's guest; failures arrive as `{"error": ...}` and a normal close."""
     await socket.accept()
     try:
