@@ -72,6 +72,10 @@ def prepare_folders(settings: Settings) -> None:
                 fix="Set CLOUDROUTER_STATE_DIR and CLOUDROUTER_RUNTIME_DIR to folders of your own.",
             ) from error
         found = os.lstat(folder)
+        if folder == settings.state_dir and found.st_uid == os.getuid() and stat.S_ISDIR(found.st_mode):
+            # Somebody's umask made it, nothing but ours lies in it: closing it harms nobody.
+            os.chmod(folder, 0o700)
+            found = os.lstat(folder)
         fault = places.folder_fault(found.st_mode, found.st_uid, os.getuid())
         if fault:
             raise NotConfigured(

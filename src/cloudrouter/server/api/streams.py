@@ -27,8 +27,9 @@ async def open_stream(socket: WebSocket[Any, Any, Any], services: Asked, owner: 
     """Relay one operation to the machine's guest; failures arrive as `{"error": ...}` and a normal close."""
     await socket.accept()
     try:
-        row = services.machines.reachable(owner, ref)
+        # Read first: an answer to a question that was not asked yet would meet the asker while it still speaks.
         first = await _first_message(socket)
+        row = services.machines.reachable(owner, ref)
         with services.traffic.stream(row.id):
             await _relay_operation(socket, services, row, first)
     except CloudRouterError as error:
