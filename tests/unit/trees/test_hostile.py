@@ -73,7 +73,6 @@ class Arena:
             kind = stat.S_IFMT(mode)
             assert kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
             assert kind == stat.S_IFLNK or not mode & 0o7000
-        assert os.readlink(self.root + "/up") == ".." or os.path.lexists(self.root + "/up")
 
 
 parts = st.sampled_from(
@@ -313,7 +312,9 @@ def test_unpack_when_the_root_is_a_file_then_it_is_a_usage_error(tmp_path):
 
 
 def test_unpack_when_the_caller_is_interrupted_then_no_temporary_file_stays(tmp_path):
-    def read(n: int, parts=iter([archive((b"a", b"0", b"", b"x" * 2000))[:1000]])) -> bytes:
+    parts = iter([archive((b"a", b"0", b"", b"x" * 2000))[:1000]])
+
+    def read(n: int) -> bytes:
         piece = next(parts, None)
         if piece is None:
             raise KeyboardInterrupt

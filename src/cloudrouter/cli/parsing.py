@@ -1,0 +1,259 @@
+"""Building the parser of one verb, and errors that help instead of argparse's own."""
+
+from __future__ import annotations
+
+import argparse
+
+from cloudrouter.cli.table import PRODUCT, VERBS, aliases_of, load_verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
+
+    from cloudrouter.cli.verb import Verb
+    from cloudrouter.wire.errors import UsageError
+
+HELP_WIDTH = 100
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises UsageError in three lines and never exits by itself on bad words."""
+
+    def __init__(self, prog: str, verb: Verb) -> None:
+        super().__init__(
+            prog=prog,
+            usage=f"{prog} {verb.usage}".rstrip(),
+            description=verb.description,
+            epilog=_epilog(prog, verb),
+            formatter_class=_formatter,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        self._positionals.title = "Words"
+        self._optionals.title = "Flags"
+        if verb.configure:
+            verb.configure(self)
+        self.add_argument("-h", "--help", action="help", help="show this help")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found as one of our errors."""
+        raise usage_error(self, message)
+
+    def flags(self) -> dict[str, argparse.Action]:
+        """Every flag of this parser, by the way it is written."""
+        return dict(self._option_string_actions)
+
+
+def build_parser(name: str, verb: Verb) -> Parser:
+    """The parser of one verb; name is `start`, or `server run` for an inner one."""
+    return Parser(f"{PRODUCT} {name}", verb)
+
+
+def parse_words(name: str, verb: Verb, words: Sequence[str]) -> argparse.Namespace:
+    """The words after the verb as a namespace; raises UsageError. `command` and `as_argv` are set where taken."""
+    parser = build_parser(name, verb)
+    split = Words(parser.flags(), words, verb.before_command)
+    behind = ["--", *split.positionals] if split.positionals else []
+    args, unknown = parser.parse_known_args([*split.ours, *behind])
+    unknown = [word for word in unknown if word != "--"]
+    if unknown:
+        raise _unknown_word(parser, unknown[0])
+    if verb.before_command is not None:
+        args.command, args.as_argv = split.command, split.as_argv
+    return args
+
+
+def wants_json(name: str, verb: Verb, words: Sequence[str]) -> bool:
+    """Whether --json is among our own flags; for errors about words that cannot be parsed."""
+    return "--json" in Words(build_parser(name, verb).flags(), words, verb.before_command).ours
+
+
+class Words:
+    """The words after a verb, sorted: our flags, our positional words, and the command with whatever belongs to it.
+
+    argparse alone would take the command's flags for ours, and lose a positional word that stands behind a flag.
+    """
+
+    def __init__(
+        self, flags: dict[str, argparse.Action], words: Sequence[str], before: int | Callable[[str], bool] | None
+    ) -> None:
+        self.ours: list[str] = []
+        self.positionals: list[str] = []
+        self.command: list[str] = []
+        self.as_argv = False
+        """Whether `--` stood before the command: its words are a program and its arguments, not a line."""
+        self._flags = flags
+        self._before = before
+        self._read(list(words))
+
+    def _read(self, words: list[str]) -> None:
+        at = 0
+        while at < len(words):
+            word = words[at]
+            if word == "--":
+                self._read_rest(words[at + 1 :])
+                return
+            if word == "-" or not word.startswith("-"):
+                if self._starts_command(word):
+                    self.command = words[at:]
+                    return
+                self.positionals.append(word)
+            else:
+                self.ours.append(word)
+                if self._takes_value(word) and at + 1 < len(words):
+                    at += 1
+                    self.ours.append(words[at])
+            at += 1
+
+    def _read_rest(self, words: list[str]) -> None:
+        if self._before is None:
+            self.positionals += words
+        else:
+            self.command, self.as_argv = words, True
+
+    def _starts_command(self, word: str) -> bool:
+        if self._before is None:
+            return False
+        if isinstance(self._before, int):
+            return len(self.positionals) >= self._before
+        return bool(self.positionals) or not self._before(word)
+
+    def _takes_value(self, word: str) -> bool:
+        """Whether the next word is this flag's value; `--cwd=/tmp` and `-e.git` carry theirs with them."""
+        if word.startswith("--"):
+            action = self._flags.get(word)
+            return action is not None and action.nargs != 0
+        for index, char in enumerate(word[1:], 1):
+            action = self._flags.get("-" + char)
+            if action is None:
+                return False
+            if action.nargs != 0:
+                return index == len(word) - 1
+        return False
+
+
+def usage_error(parser: argparse.ArgumentParser, message: str) -> UsageError:
+    """argparse's message as a sentence, with what to do about it."""
+    from cloudrouter.cli.output import escape
+    from cloudrouter.wire.errors import UsageError
+
+    told, fix = _explain(parser, message)
+    return UsageError(escape(told), fix=fix, next=f"{parser.prog} --help")
+
+
+def _explain(parser: argparse.ArgumentParser, message: str) -> tuple[str, str]:
+    """(what is wrong, what to do) in our words; argparse has no error classes, only these texts."""
+    verb = parser.prog.removeprefix(f"{PRODUCT} ")
+    usage = f"Usage: {(parser.usage or '').strip()}"
+    what, colon, rest = message.partition(": ")
+    if what == "the following arguments are required":
+        return f"`{verb}` needs {rest.replace(', ', ' and ')}.", usage
+    if not colon or not what.startswith("argument "):
+        return f"`{verb}`: {message}.", usage
+    flag = what.removeprefix("argument ").split("/")[-1]
+    if rest.startswith("invalid choice: "):
+        value, _, choices = rest.removeprefix("invalid choice: ").partition(" (choose from ")
+        return f"{flag} cannot be {value}.", f"Choose from {choices.rstrip(')').replace(chr(39), '')}."
+    if rest.startswith("expected "):
+        return f"{flag} needs a value.", usage
+    fault, _, remedy = rest.partition("; ")
+    return f"{flag}: {fault}.", f"{remedy[:1].upper()}{remedy[1:]}." if remedy else usage
+
+
+def _unknown_word(parser: Parser, word: str) -> UsageError:
+    from cloudrouter.cli.output import escape
+    from cloudrouter.wire.errors import UsageError
+
+    verb = parser.prog.removeprefix(f"{PRODUCT} ")
+    if word.startswith("-"):
+        known = [flag for flag in parser.flags() if flag.startswith("--")]
+        told = f"`{verb}` has no flag {escape(word)}."
+        fix = suggest(word.split("=")[0], known) or "See which flags there are."
+    else:
+        told, fix = f"`{verb}` does not take {word!r}.", f"Usage: {(parser.usage or '').strip()}"
+    return UsageError(told, fix=fix, next=f"{parser.prog} --help")
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """`Did you mean X?`, or nothing when no known word is close."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]}?" if close else ""
+
+
+def add_json_flag(parser: argparse.ArgumentParser) -> None:
+    """The flag that every verb has."""
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+
+
+def all_parsers() -> dict[str, Parser]:
+    """The parser of every verb and inner verb, by its name; for completions, the reference and tests."""
+    found = {}
+    for name in VERBS:
+        verb = load_verb(name)
+        found[name] = build_parser(name, verb)
+        for inner_name, inner in verb.inner.items():
+            found[f"{name} {inner_name}"] = build_parser(f"{name} {inner_name}", inner)
+    return found
+
+
+def whole_parser(prog: str) -> argparse.ArgumentParser:
+    """One parser with every verb below it, as completion scripts need it; never used to read words."""
+    whole = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
+    verbs = whole.add_subparsers()
+    for name, (_module, summary, _group) in VERBS.items():
+        verb = load_verb(name)
+        for word in (name, *aliases_of(name)):
+            parser = verbs.add_parser(word, help=summary, add_help=True)
+            if verb.configure:
+                verb.configure(parser)
+            if verb.inner:
+                inner_verbs = parser.add_subparsers()
+                for inner_name, inner in verb.inner.items():
+                    below = inner_verbs.add_parser(inner_name, help=inner.description.replace("%", "%%"))
+                    if inner.configure:
+                        inner.configure(below)
+    return whole
+
+
+def _epilog(prog: str, verb: Verb) -> str:
+    lines = []
+    if verb.inner:
+        width = max(len(name) for name in verb.inner)
+        lines += ["Verbs:", *(f"  {name:<{width}}  {one.description}" for name, one in verb.inner.items()), ""]
+    other = aliases_of(prog.removeprefix(f"{PRODUCT} "))
+    if other:
+        lines += [f"Also written: {', '.join(other)}", ""]
+    lines.append("Examples:")
+    for command, meaning in verb.examples:
+        lines += [f"  {command}", f"      {meaning}"]
+    return "\n".join(lines)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """One style for all help pages: `Usage:` with a capital, values in one place, examples as they are written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap a description; an epilog has lines of its own."""
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001 - the grandparent's own
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        """As argparse's, with our word before it."""
+        super().add_usage(usage, actions, groups, prefix or "Usage: ")
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """`-n, --name NAME` instead of `-n NAME, --name NAME`."""
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    from cloudrouter.cli.output import terminal_width
+
+    return _Formatter(prog, max_help_position=30, width=min(HELP_WIDTH, terminal_width()))

@@ -1,0 +1,102 @@
+"""Writes docs/cli.md from the parsers themselves: `python -m cloudrouter.cli.reference [FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from cloudrouter.cli.parsing import Parser, all_parsers
+from cloudrouter.cli.table import PRODUCT, VERBS, aliases_of, load_verb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloudrouter.cli.verb import Verb
+
+DEFAULT_FILE = "docs/cli.md"
+
+HEAD = """\
+# The command line
+
+This page is generated from the program's own help (`make docs`); change that instead.
+
+The result of a verb goes to stdout, progress and everything else for people to stderr. Every verb takes `--json`.
+An `ID` is a machine's id, its name, or at least four letters of its id; `delete` wants the whole id or the name.
+Durations are written `600`, `90s`, `15m`, `1h`; amounts of memory `512m`, `8g`, a bare number is MiB.
+
+Errors are three lines on stderr: what happened, `Fix:` what to do about it, `Next:` the command that comes next.
+With `--json` the same is on stdout as `{"error": {"code", "message", "fix", "next"}}`.
+
+| status | meaning |
+|---|---|
+| 0 | done |
+| 1 | failed |
+| 2 | the words on the command line cannot be right |
+| 3 | credentials refused |
+| 4 | not found, or not clear which one is meant |
+| 5 | no capacity, or more than may be had |
+| 6 | not running |
+| 124 | not done in time |
+| 130 | Ctrl-C |
+
+`ssh`, `exec` and `run` return the status of the command itself; 255 is then a failure of CloudRouter, and stderr
+begins with `cloudrouter:`.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    return HEAD + "\n" + "\n".join(_sections()).rstrip() + "\n"
+
+
+def _sections() -> Iterator[str]:
+    parsers = all_parsers()
+    group = ""
+    for name, (_module, summary, its_group) in VERBS.items():
+        if its_group != group:
+            group = its_group
+            yield f"## {group}\n"
+        verb = load_verb(name)
+        yield from _section("###", name, summary, verb, parsers[name])
+        for inner_name, inner in verb.inner.items():
+            whole = f"{name} {inner_name}"
+            yield from _section("####", whole, "", inner, parsers[whole])
+
+
+def _section(level: str, name: str, summary: str, verb: Verb, parser: Parser) -> Iterator[str]:
+    yield f"{level} {PRODUCT} {name}{f': {summary}' if summary else ''}\n"
+    yield f"    {PRODUCT} {name} {verb.usage}".rstrip() + "\n"
+    yield f"{verb.description}\n"
+    other = aliases_of(name)
+    if other:
+        yield f"Also written: {', '.join(f'`{one}`' for one in other)}.\n"
+    rows = [row for row in map(_row, parser._actions) if row]  # noqa: SLF001 - argparse has no other way to ask
+    if rows:
+        yield "| word or flag | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
+    examples = [f"    # {meaning}\n    {command}" for command, meaning in verb.examples]
+    yield "\n".join(examples) + "\n"
+
+
+def _row(action: argparse.Action) -> str:
+    if "--help" in action.option_strings:
+        return ""
+    value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+    written = ", ".join(action.option_strings) + value if action.option_strings else str(action.metavar)
+    meaning = (action.help or "").replace("|", "\\|")
+    return f"| `{written.strip()}` | {meaning} |"
+
+
+def main(argv: list[str]) -> int:
+    """Write the page to the file named, or to docs/cli.md."""
+    path = argv[0] if argv else DEFAULT_FILE
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(reference())
+    print(f"{path} is written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""What a verb is to the command line: how to read its words, what to run, what to show as help."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Sequence
+
+
+class Verb:
+    """One verb, or one of the verbs below `server`, `image` and `config`."""
+
+    def __init__(
+        self,
+        usage: str,
+        *,
+        description: str,
+        examples: Sequence[tuple[str, str]],
+        configure: Callable[[ArgumentParser], None] | None = None,
+        run: Callable[[Namespace], int] | None = None,
+        before_command: int | Callable[[str], bool] | None = None,
+        own_failure: int | None = None,
+        inner: dict[str, Verb] | None = None,
+    ) -> None:
+        self.usage = usage
+        """What stands after the verb: `[flags] ID [CMD...]`."""
+        self.description = description
+        self.examples = examples
+        """(command line, what it does); a test reads each with the real parser."""
+        self.configure = configure
+        self.run = run
+        self.before_command = before_command
+        """What stands before a command whose flags are not ours: so many words, or one word if it passes the test.
+
+        None where no command is taken.
+        """
+        self.own_failure = own_failure
+        """The exit status of every failure of ours, for verbs whose status is the command's."""
+        self.inner = inner or {}
+        """The verbs below this one."""

@@ -1,0 +1,73 @@
+"""`download`: fetch a file or a folder's contents from a machine."""
+
+from __future__ import annotations
+
+from cloudrouter.cli import output
+from cloudrouter.cli.connection import connect_router
+from cloudrouter.cli.parsing import add_json_flag
+from cloudrouter.cli.progress import TransferProgress, files_text
+from cloudrouter.cli.verb import Verb
+from cloudrouter.wire.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+def configure(parser: ArgumentParser) -> None:
+    """The words of `download`."""
+    parser.add_argument("machine", metavar="ID", help="id, name, or at least 4 letters of the id")
+    parser.add_argument(
+        "words",
+        metavar="[REMOTE] LOCAL",
+        nargs="*",
+        help="two words: what to fetch, and where to; one word: where to; none: into this folder",
+    )
+    parser.add_argument("-r", "--remote", metavar="REMOTE", help="what to fetch (default: the whole workspace)")
+    add_json_flag(parser)
+
+
+def run(args: Namespace) -> int:
+    """Fetch it; partial success is a failure that names what arrived."""
+    from cloudrouter.client import transfer
+
+    remote, local = read_places(args)
+    progress = TransferProgress("fetching")
+    try:
+        report = transfer.download(connect_router(), args.machine, remote, local, progress=progress)
+    finally:
+        progress.line.clear()
+    if args.json:
+        output.say_json(report)
+        return 0
+    fetched = files_text(report["files"], report["bytes"])
+    output.say(f"{fetched} down from {output.escape(args.machine)} to {output.escape(report['path'])}")
+    return 0
+
+
+def read_places(args: Namespace) -> tuple[str, str]:
+    """(remote, local) of the two ways to write it: `ID [LOCAL] -r REMOTE` and `ID REMOTE LOCAL`."""
+    words = list(args.words)
+    if len(words) > 2:
+        raise UsageError(f"cloudrouter download does not take {words[2]!r}.", fix="Usage: download ID REMOTE LOCAL")
+    if len(words) == 2:
+        if args.remote is not None:
+            raise UsageError("REMOTE is given twice.", fix="Give the second word or --remote, not both.")
+        return words[0], words[1]
+    return args.remote or ".", words[0] if words else "."
+
+
+VERBS = {
+    "download": Verb(
+        "[flags] ID [REMOTE] [LOCAL]",
+        description="Fetch a folder's contents, or one file, from a machine. REMOTE is relative to the workspace. "
+        "Nothing is written outside LOCAL, whatever the machine sends.",
+        examples=(
+            ("cloudrouter download my-project dist ./dist", "a folder"),
+            ("cloudrouter download my-project report.html .", "one file into this folder"),
+            ("cloudrouter download my-project ./copy -r src --json", "the same the other way round, for programs"),
+        ),
+        configure=configure,
+        run=run,
+    )
+}

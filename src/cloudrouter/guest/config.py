@@ -1,0 +1,108 @@
+"""What the router tells a machine for all its commands, variables and a CA bundle, kept over restarts."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from cloudrouter.guest import environment
+from cloudrouter.wire.errors import TransferFailed, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Optional
+
+    from cloudrouter.guest.environment import Account
+    from cloudrouter.guest.server import Guest
+    from cloudrouter.guest.settings import Settings
+    from cloudrouter.guest.stream import Stream
+
+SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+_BEGIN = "-----BEGIN CERTIFICATE-----"
+_END = "-----END CERTIFICATE-----"
+
+
+class Config:
+    """The machine's configuration: variables for every later command, and whether there is a CA bundle."""
+
+    def __init__(self, settings: Settings, inherited: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._inherited = inherited
+        self._path = f"{settings.state}/config.json"
+        self._ca_path = f"{settings.state}/{environment.CA_BUNDLE}"
+        self.env: dict[str, str] = {}
+        self.has_ca = False
+        self._load()
+
+    def environment(self, account: Account, requested: Mapping[str, str], *, term: str = "") -> dict[str, str]:
+        """All variables of one command."""
+        ca_file = self._ca_path if self.has_ca else ""
+        return environment.command_environment(
+            self._settings, account, self._inherited, self.env, requested, ca_file=ca_file, term=term
+        )
+
+    def change(self, env: dict[str, str], ca_pem: Optional[str]) -> None:
+        """Take a new configuration in place of the old one; on disk first, so that a restart finds the same."""
+        try:
+            if ca_pem:
+                write_file(self._ca_path, full_bundle(ca_pem), 0o644)
+            body = {"env": env, "ca": bool(ca_pem)}
+            write_file(self._path, json.dumps(body), 0o600)
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise TransferFailed(f"The machine's configuration could not be written: {reason}.") from None
+        self.env, self.has_ca = env, bool(ca_pem)
+
+    def _load(self) -> None:
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                body = json.load(file)
+        except FileNotFoundError:
+            return
+        self.env = environment.check_variables(body.get("env"), "the kept configuration")
+        self.has_ca = bool(body.get("ca")) and os.path.exists(self._ca_path)
+
+
+async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
+    """The operation `configure`."""
+    env = environment.check_variables(request.get("env"), "env")
+    for text in env.values():
+        environment.to_bytes(text)
+    ca_pem = request.get("ca_pem")
+    if ca_pem is not None and (not isinstance(ca_pem, str) or (ca_pem and _BEGIN not in ca_pem)):
+        raise UsageError("ca_pem must be certificates in PEM form.")
+    guest.config.change(env, ca_pem)
+    await stream.finish("configured", {})
+
+
+def full_bundle(ca_pem: str) -> str:
+    """The given certificates, and those of the machine's own bundle that are not among them."""
+    certificates = _certificates(ca_pem)
+    for path in SYSTEM_BUNDLES:
+        if os.path.exists(path):
+            with open(path, encoding="ascii", errors="replace") as file:
+                certificates.update(_certificates(file.read()))
+            break
+    return "".join(certificates.values())
+
+
+def _certificates(text: str) -> dict[str, str]:
+    """Content without white space -> PEM block, in the text's order."""
+    found = {}
+    for part in text.split(_BEGIN)[1:]:
+        body, end, _ = part.partition(_END)
+        lines = body.split()
+        if end and lines:
+            found["".join(lines)] = "\n".join((_BEGIN, *lines, _END, ""))
+    return found
+
+
+def write_file(path: str, text: str, mode: int) -> None:
+    """Put a file in place whole or not at all, with exactly this mode from its first byte."""
+    temp = f"{path}.new"
+    fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+        os.fchmod(fd, mode)
+        file.write(text)
+    os.replace(temp, path)

@@ -1,0 +1,147 @@
+"""Bytes between a process and a stream: reading without delay, writing no faster than they are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+
+from cloudrouter.wire.streams import CHUNK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from typing import Any, Callable
+
+    from cloudrouter.guest.stream import Input
+
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl names from Python 3.10 on
+_DEFAULT_PIPE = 65536
+_HELD_LIMIT = 256
+
+
+def make_pipe() -> tuple[int, int]:
+    """(read end, write end), both closed at exec."""
+    return os.pipe2(os.O_CLOEXEC)
+
+
+async def pump(
+    fd: int, send: Callable[[bytes], Awaitable[None]], ended: asyncio.Future[Any], quiet_s: float
+) -> bool:
+    """Send what the descriptor gives, until its end (True).
+
+    After the process has ended it is also enough that nothing came for `quiet_s` while we were reading (False):
+    then somebody else holds the other end.
+    """
+    os.set_blocking(fd, False)
+    grown = False
+    while True:
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            if not await _readable(fd, ended, quiet_s):
+                return False
+            continue
+        except OSError as error:
+            if error.errno != errno.EIO:  # a terminal whose other side is closed
+                raise
+            return True
+        if not data:
+            return True
+        if not grown and len(data) >= _DEFAULT_PIPE:
+            grown = True
+            grow_pipe(fd)
+        await send(data)
+
+
+def grow_pipe(fd: int) -> None:
+    """Make a busy pipe hold a whole message; only those, since the kernel counts pipe memory per user."""
+    try:
+        fcntl.fcntl(fd, _SET_PIPE_SIZE, CHUNK)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EBUSY, errno.ENOMEM, errno.EBADF, errno.EINVAL):
+            raise
+
+
+async def feed(source: Input, fd: int) -> None:
+    """Write the stream's input to the descriptor as its reader takes it; return at the end of the input."""
+    os.set_blocking(fd, False)
+    while data := await source.peek(_DEFAULT_PIPE):
+        try:
+            source.consume(os.write(fd, data))
+        except BlockingIOError:
+            await _writable(fd)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            source.abandon()  # the reader has closed its input, which is its right
+            return
+
+
+class HeldPipes:
+    """Read ends whose writers outlive their command: emptied, so that a daemon is not killed by its own output."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, None] = {}
+
+    def hold(self, fd: int) -> None:
+        """Take over a descriptor until its end; the oldest is closed when there are too many."""
+        if len(self._held) >= _HELD_LIMIT:
+            self._close(next(iter(self._held)))
+        self._held[fd] = None
+        asyncio.get_running_loop().add_reader(fd, self._empty, fd)
+
+    def _empty(self, fd: int) -> None:
+        try:
+            data = os.read(fd, _DEFAULT_PIPE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(fd)
+
+    def _close(self, fd: int) -> None:
+        asyncio.get_running_loop().remove_reader(fd)
+        del self._held[fd]
+        os.close(fd)
+
+
+async def _readable(fd: int, ended: asyncio.Future[Any], quiet_s: float) -> bool:
+    """Wait for data or the end of data; False when the process has ended and it stays quiet."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[bool] = loop.create_future()
+    timers: list[asyncio.TimerHandle] = []
+
+    def settle(value: bool) -> None:  # noqa: FBT001
+        if not ready.done():
+            ready.set_result(value)
+
+    def count_down(_: asyncio.Future[Any]) -> None:
+        timers.append(loop.call_later(quiet_s, settle, False))  # noqa: FBT003
+
+    loop.add_reader(fd, settle, True)  # noqa: FBT003
+    ended.add_done_callback(count_down)
+    try:
+        return await ready
+    finally:
+        loop.remove_reader(fd)
+        ended.remove_done_callback(count_down)
+        for timer in timers:
+            timer.cancel()
+
+
+async def _writable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def settle() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(fd, settle)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(fd)

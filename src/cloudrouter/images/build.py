@@ -1,0 +1,177 @@
+"""Building one of our images: its missing parts in order, with progress by steps, once even when asked twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from cloudrouter.images import base, context, host, recipe
+from cloudrouter.images.engine import BuildOrder, Engine, ImageFacts, Progress
+from cloudrouter.images.recipe import LABEL_DIGEST, LABEL_IMAGE, LABEL_LEFTOVER, LABEL_PART, Part, Recipe
+from cloudrouter.images.steps import Follower, Steps, titles
+from cloudrouter.wire.errors import CloudRouterError, Conflict, NoCapacity, NotFound, ProviderBug, Unreachable
+
+__all__ = ["BuildOrder", "Engine", "ImageFacts", "Progress", "build", "is_current", "load"]
+
+_BASE_TITLE = "Debian base"
+_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_NETWORK = re.compile(
+    r"could not resolve|temporary failure|name or service not known|connection (timed out|refused|reset)"
+    r"|network is unreachable|unable to connect|certificate_verify_failed|max retries exceeded|failed to fetch"
+    r"|no route to host|newconnectionerror",
+    re.IGNORECASE,
+)
+
+_STATUS = re.compile(r"(?:non-zero code: |exit status )(\d+)")
+"""What is worth telling of an engine's own sentence, which repeats the whole command."""
+_STALE_S = 3600.0
+"""A builder stage of another build counts as forgotten after this long."""
+
+_locks: WeakKeyDictionary[Engine, dict[str, asyncio.Lock]] = WeakKeyDictionary()
+
+
+async def load(name: str) -> Recipe:
+    """The recipe as this installation has it now; NotFound for a name that is none of ours."""
+    return await asyncio.to_thread(recipe.load, name)
+
+
+async def is_current(engine: Engine, wanted: Recipe) -> bool:
+    """The engine has exactly this image."""
+    facts = await engine.inspect_image(wanted.reference)
+    return facts is not None and facts.labels.get(LABEL_DIGEST) == wanted.digest
+
+
+async def build(
+    engine: Engine,
+    name: str,
+    *,
+    progress: Progress,
+    rebuild: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Build an image unless it is there and current; returns its exact reference.
+
+    `rebuild` fetches Debian's packages anew. A second call for the same image waits for the first.
+    Raises NotFound (no such image), NotConfigured (no way to a base), Unreachable (network), NoCapacity (disk),
+    ProviderBug (a step failed); the message has the step and its last lines, so has `details.output`.
+    """
+    lock = _locks.setdefault(engine, {}).setdefault(name, asyncio.Lock())
+    async with lock:
+        wanted = await load(name)
+        if rebuild or not await is_current(engine, wanted):
+            work = _Build(engine, wanted, progress, os.environ if env is None else env, rebuild=rebuild)
+            await work.run()
+        await engine.tag_image(wanted.reference, new=wanted.latest)
+        return wanted.reference
+
+
+class _Build:
+    """One run: which parts are made, and from what."""
+
+    def __init__(
+        self, engine: Engine, wanted: Recipe, progress: Progress, env: Mapping[str, str], *, rebuild: bool
+    ) -> None:
+        named = [title for part in wanted.parts for title in titles(part.dockerfile).values()]
+        self._engine = engine
+        self._wanted = wanted
+        self._env = env
+        self._rebuild = rebuild
+        self._steps = Steps(wanted.name, [_BASE_TITLE, *named], progress)
+        self._mark = secrets.token_hex(8)
+        self._began = time.time()
+
+    async def run(self) -> None:
+        """Make what is missing, oldest first; builder stages go whatever happens, replaced images on success."""
+        before = await self._engine.inspect_image(self._wanted.reference)
+        try:
+            for part in self._wanted.parts:
+                if await self._is_missing(part):
+                    await self._make(part)
+        finally:
+            await self._sweep(f"{LABEL_LEFTOVER}={self._mark}", older_than=None)
+            await self._sweep(LABEL_LEFTOVER, older_than=self._began - _STALE_S)
+        if before is not None:
+            await self._engine.tag_image(self._wanted.reference, new=self._wanted.latest)
+            await self._sweep(f"{LABEL_IMAGE}={self._wanted.name}", older_than=self._began)
+            await self._sweep(f"{LABEL_PART}={self._wanted.name}", older_than=self._began)
+
+    async def _is_missing(self, part: Part) -> bool:
+        last = part is self._wanted.parts[-1]
+        if last or (self._rebuild and part.ages):
+            return True
+        return await self._engine.inspect_image(part.reference) is None
+
+    async def _make(self, part: Part) -> None:
+        order = await self._order(part)
+        follower = Follower(part.dockerfile, self._steps)
+        async with aclosing(self._engine.build(order)) as events:
+            async for event in events:
+                if event.get("error"):
+                    follower.end()
+                    raise self._failure(str(event["error"]))
+                follower.feed(str(event.get("stream") or ""))
+        follower.end()
+        if await self._engine.inspect_image(part.reference) is None:
+            raise ProviderBug(f"The engine says that it built {part.reference}, but it does not have it.")
+
+    async def _order(self, part: Part) -> BuildOrder:
+        files = dict(part.files)
+        if part.reaches_out:
+            files |= await asyncio.to_thread(host.fetch_files, self._env)
+        files["Dockerfile"] = context.File(part.dockerfile.encode())
+        labels = {LABEL_PART: self._wanted.name, LABEL_DIGEST: part.digest}
+        if part is self._wanted.parts[-1]:
+            labels = {LABEL_IMAGE: self._wanted.name, LABEL_DIGEST: part.digest}
+        return BuildOrder(
+            context=await asyncio.to_thread(context.pack, files),
+            tag=part.reference,
+            buildargs=await self._buildargs(part),
+            labels=labels,
+            from_scratch=self._rebuild and part.ages,
+            host_network=host.proxy_is_local(self._env),
+        )
+
+    async def _buildargs(self, part: Part) -> dict[str, str]:
+        found = host.proxies(self._env)
+        for argument, name in part.needs.items():
+            found[argument] = self._wanted.part(name).reference if name else await self._base()
+        if part.reaches_out:
+            found["LEFTOVER"] = self._mark
+        return found
+
+    async def _base(self) -> str:
+        self._steps.begin(_BASE_TITLE)
+        return await base.ensure(self._engine, env=self._env, note=self._steps.say, refresh=self._rebuild)
+
+    async def _sweep(self, label: str, *, older_than: float | None) -> None:
+        """Remove images without a tag; those that machines or other builds still use stay."""
+        for image in await self._engine.find_images(label=label, dangling=True):
+            if older_than is not None and image.created_at >= older_than:
+                continue
+            try:
+                await self._engine.untag_image(image.id)
+            except (NotFound, Conflict):
+                continue
+
+    def _failure(self, reason: str) -> CloudRouterError:
+        tail = list(self._steps.tail)
+        everything = "\n".join([*tail, reason])
+        status = _STATUS.search(reason)
+        reason = f"its command ended with status {status[1]}." if status else reason
+        message = f"Building the image {self._wanted.name} failed at the step {self._steps.title!r}: {reason}"
+        if tail:
+            message += "\n" + "\n".join(tail)
+        details: dict[str, Any] = {"step": self._steps.title, "output": tail}
+        again = f"cloudrouter image build {self._wanted.name}"
+        if _FULL.search(everything):
+            return NoCapacity(message, fix="free disk space where the engine keeps images", next=again, **details)
+        if _NETWORK.search(everything):
+            return Unreachable(message, fix="check that this host reaches Debian and PyPI", next=again, **details)
+        return ProviderBug(message, fix="see the step's last lines above", next=again, **details)

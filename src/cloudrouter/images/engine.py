@@ -1,0 +1,59 @@
+"""What building needs of a container engine: a few operations, so that any engine can be put behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Progress = Callable[[Mapping[str, Any]], None]
+"""Takes one step of long work: {"step": str, "at": int, "of": int, "detail": str}."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image as the engine sees it; `created_at` in seconds since the epoch."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+    size_bytes: int
+    created_at: float
+
+
+@dataclass(frozen=True)
+class BuildOrder:
+    """One run of the engine's builder over a packed context whose recipe is called `Dockerfile`."""
+
+    context: bytes
+    tag: str
+    buildargs: Mapping[str, str]
+    labels: Mapping[str, str]
+    from_scratch: bool = False
+    """Use no layer of an earlier build."""
+    host_network: bool = False
+
+
+class Engine(Protocol):
+    """Raises the errors of `wire.errors` alone: Unreachable, NotFound, Conflict, NoCapacity, ProviderBug."""
+
+    def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
+        """Fetch an image from its registry; yields the engine's progress objects, raises when it fails."""
+
+    async def import_tar(self, chunks: AsyncIterator[bytes], *, reference: str, changes: Sequence[str]) -> None:
+        """Make an image of one layer from a root filesystem's tar; an error of `chunks` leaves nothing behind."""
+
+    def build(self, order: BuildOrder) -> AsyncGenerator[Mapping[str, Any], None]:
+        """Build and tag; yields progress objects: `stream` text, and `error` as the last where a step failed."""
+
+    async def inspect_image(self, reference: str) -> ImageFacts | None:
+        """The image of that reference or id, None when it is not there."""
+
+    async def find_images(self, *, label: str, dangling: bool = False) -> list[ImageFacts]:
+        """Images that carry a label (`key` or `key=value`); only those without a tag when `dangling`."""
+
+    async def untag_image(self, reference: str) -> None:
+        """Take a reference away, and the image with its last one. Missing raises NotFound, in use Conflict."""
+
+    async def tag_image(self, reference: str, *, new: str) -> None:
+        """Give an image one more tag."""

@@ -1,0 +1,310 @@
+"""The docker provider: one container a machine, on the router's own bridge, behind the walls."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+from cloudrouter.providers import base
+from cloudrouter.providers.base import (
+    LABEL_MACHINE,
+    LABEL_ROUTER,
+    Clock,
+    Features,
+    Handle,
+    MachineSpec,
+    Need,
+    Observation,
+    Offer,
+    Progress,
+)
+from cloudrouter.providers.docker import container, host
+from cloudrouter.providers.docker.api import EngineApi
+from cloudrouter.providers.docker.config import DockerConfig
+from cloudrouter.providers.docker.containers import Containers
+from cloudrouter.providers.docker.dialling import Dialler, running_address
+from cloudrouter.providers.docker.endpoint import find_endpoint
+from cloudrouter.providers.docker.host import HostFacts
+from cloudrouter.providers.docker.images import DockerImages
+from cloudrouter.providers.docker.network import Network
+from cloudrouter.providers.docker.refusals import refuse_size, refuse_unknown
+from cloudrouter.providers.docker.streams import split_output
+from cloudrouter.providers.docker.walls import Walls
+from cloudrouter.providers.errors import Conflict, InvalidSpec, NotFound, NotRunning, ProviderBug, Unreachable
+from cloudrouter.wire import ids
+
+CHECK_DEADLINE_S = 5.0
+STOP_SLACK_S = 30.0
+GONE_DEADLINE_S = 10.0
+
+
+class DockerProvider:
+    """`base.Provider` over the Engine API; also Pausable, Resizable, Console and Images."""
+
+    name = container.NAME
+
+    def __init__(self, *, router_id: str, clock: Clock, config: Mapping[str, Any] | None = None) -> None:
+        self._router_id = router_id
+        self._config = DockerConfig.from_mapping(config)
+        self._api = EngineApi(lambda: find_endpoint(os.environ, uid=os.getuid(), host=self._config.host))
+        self._network = Network(self._api, router_id, find_mtu=self._route_mtu)
+        self._walls = Walls(self._api, router_id=router_id, clock=clock, dns=self._config.dns)
+        self._containers = Containers(
+            self._api, router_id=router_id, network=self._network, walls=self._walls, config=self._config
+        )
+        self._dialler = Dialler(self._api, mode=self._config.dial)
+        self._creating = asyncio.Semaphore(self._config.creates_at_once)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._facts: HostFacts | None = None
+
+    def __repr__(self) -> str:
+        return f"DockerProvider(router_id={self._router_id!r})"
+
+    async def check(self) -> None:
+        """The engine answers and may be used."""
+        try:
+            async with asyncio.timeout(CHECK_DEADLINE_S):
+                await self._api.read("_ping")
+        except TimeoutError as error:
+            raise Unreachable(
+                f"The container engine did not answer within {CHECK_DEADLINE_S:g} s.", next="cloudrouter doctor"
+            ) from error
+
+    def features(self) -> Features:
+        """A root of its own behind walls; the disk cannot be limited."""
+        return Features(
+            pause=True,
+            pause_keeps_memory=True,
+            resize=True,
+            console=True,
+            images=True,
+            stop_keeps_disk=True,
+            private_network=True,
+            own_root=True,
+            gone_within_s=GONE_DEADLINE_S,
+        )
+
+    async def offers(self, need: Need) -> list[Offer]:
+        """The engine's host, when the need fits it."""
+        facts = await self._host()
+        if need.gpu is not None or (need.cpu or 0) > facts.cpus or (need.memory_bytes or 0) > facts.memory_bytes:
+            return []
+        available = await host.available_memory(facts)
+        return [Offer("local", facts.cpus, facts.memory_bytes, available)]
+
+    async def create(self, spec: MachineSpec) -> Handle:
+        """Make network, walls and container as far as they are not there, and start it."""
+        refuse_unknown(spec, self._router_id)
+        facts = await self._host()
+        refuse_size(spec.cpu, spec.memory_bytes, facts)
+        async with self._creating, self._lock(spec.machine_id):
+            try:
+                container_id = await self._containers.make(spec, facts)
+            except Unreachable:
+                self._forget()
+                raise
+        return container.handle_of(spec.machine_id, container_id)
+
+    async def inspect(self, handle: Handle) -> Observation:
+        """The container as the engine sees it now."""
+        machine_id, container_id = _ids(handle)
+        try:
+            return container.observe(await self._api.call("GET", f"containers/{container_id}/json"))
+        except NotFound:
+            return Observation(machine_id, handle, base.GONE)
+
+    async def stop(self, handle: Handle, *, grace_s: float = 5.0) -> None:
+        """TERM to the first process, KILL to all after the grace; a frozen machine is thawed for it."""
+        _machine_id, container_id = _ids(handle)
+        seconds = container.whole_seconds(grace_s)
+        try:
+            if (await self.inspect(handle)).state == base.PAUSED:
+                await self._thaw(container_id)
+            await self._api.settle(
+                self._api.call(
+                    "POST",
+                    f"containers/{container_id}/stop",
+                    params={"t": str(seconds)},
+                    deadline_s=seconds + STOP_SLACK_S,
+                )
+            )
+        except NotFound:
+            return
+
+    async def start(self, handle: Handle) -> None:
+        """Boot again, behind walls that are looked at first: the host may have been restarted meanwhile."""
+        machine_id, container_id = _ids(handle)
+        body = await self._existing(machine_id, container_id)
+        if body["State"].get("Status") == "paused":
+            raise Conflict(f"{machine_id} is frozen, not stopped.", next=f"cloudrouter resume {machine_id}")
+        async with self._lock(machine_id):
+            try:
+                await self._containers.start(container_id)
+            except NotFound as error:
+                raise _missing(machine_id) from error
+            except Unreachable:
+                self._forget()
+                raise
+
+    async def delete(self, handle: Handle) -> None:
+        """Remove the container and its anonymous volumes, whatever it is doing."""
+        _machine_id, container_id = _ids(handle)
+        await self._api.settle(self._containers.remove(container_id))
+
+    async def list(self) -> AsyncIterator[Observation]:
+        """Every container with this router's label that is a machine."""
+        for entry in await self._containers.listed(f"{LABEL_ROUTER}={self._router_id}"):
+            if ids.is_machine_id((entry.get("Labels") or {}).get(LABEL_MACHINE, "")):
+                yield container.observe_listed(entry)
+
+    async def dial(self, handle: Handle, *, port: int) -> socket.socket:
+        """By the container's address in our network, or through a program in the container."""
+        machine_id, container_id = _ids(handle)
+
+        async def address_of() -> str:
+            try:
+                body = await self._api.call("GET", f"containers/{container_id}/json")
+            except NotFound as error:
+                raise NotRunning(f"{machine_id} is gone.") from error
+            return running_address(body, machine_id, container.address_of(body, self._network.name))
+
+        return await self._dialler.dial(machine_id, container_id, port, address_of=address_of)
+
+    async def aclose(self) -> None:
+        """End streams that are bridged, and the session."""
+        await self._dialler.aclose()
+        await self._api.aclose()
+
+    async def pause(self, handle: Handle) -> None:
+        """Freeze through the engine."""
+        machine_id, container_id = _ids(handle)
+        try:
+            await self._api.settle(self._api.call("POST", f"containers/{container_id}/pause"))
+        except (Conflict, ProviderBug, NotFound) as error:
+            seen = await self.inspect(handle)
+            if seen.state == base.PAUSED:
+                return
+            if seen.state == base.GONE:
+                raise _missing(machine_id) from error
+            if seen.state != base.RUNNING:
+                raise NotRunning(f"{machine_id} is {seen.state}.") from error
+            raise
+
+    async def resume(self, handle: Handle) -> None:
+        """Thaw through the engine."""
+        machine_id, container_id = _ids(handle)
+        body = await self._existing(machine_id, container_id)
+        if body["State"].get("Status") not in ("running", "paused"):
+            raise NotRunning(f"{machine_id} is {body['State'].get('Status')}.")
+        await self._thaw(container_id)
+
+    async def resize(self, handle: Handle, *, cpu: float, memory_bytes: int) -> None:
+        """New ceilings at once; memory below what is in use is refused."""
+        machine_id, container_id = _ids(handle)
+        facts = await self._host()
+        body = await self._existing(machine_id, container_id)
+        refuse_size(cpu, memory_bytes, facts)
+        changes = container.limits(cpu, memory_bytes)
+        if body["HostConfig"].get("CpusetCpus"):
+            cpus = await self._containers.choose_cpus(cpu, facts)
+            changes["CpusetCpus"] = cpus or f"0-{facts.cpus - 1}"
+        try:
+            await self._api.settle(self._api.call("POST", f"containers/{container_id}/update", body=changes))
+        except (Conflict, ProviderBug) as error:
+            raise InvalidSpec(
+                f"{machine_id} cannot be resized to {cpu:g} cpu and {memory_bytes} bytes: {error.message}",
+                fix="It may be using more than that now.",
+                field="memory_bytes",
+            ) from error
+
+    async def read_console(self, handle: Handle, *, limit_bytes: int = 65536) -> bytes:
+        """What supervisor and guest printed, both streams one after the other."""
+        machine_id, container_id = _ids(handle)
+        try:
+            output = await self._api.read(
+                f"containers/{container_id}/logs", params={"stdout": "1", "stderr": "1", "tail": "2000"}
+            )
+        except NotFound as error:
+            raise _missing(machine_id) from error
+        return b"".join(split_output(output))[-limit_bytes:]
+
+    async def remove_network(self) -> None:
+        """Take away what was made for all machines of this router: network and, after the last router's, the walls."""
+        await self._network.remove()
+        await self._walls.take_down(self._containers.helper_image)
+
+    async def resolve_image(self, name: str) -> str | None:
+        """See `base.Images`."""
+        return await self._images().resolve_image(name)
+
+    def build_image(self, name: str, *, progress: Progress, rebuild: bool = False) -> Awaitable[str]:
+        """See `base.Images`."""
+        return self._images().build_image(name, progress=progress, rebuild=rebuild)
+
+    async def list_images(self) -> builtins.list[Mapping[str, Any]]:
+        """See `base.Images`."""
+        return await self._images().list_images()
+
+    async def remove_image(self, name: str) -> None:
+        """See `base.Images`."""
+        await self._images().remove_image(name)
+
+    def _images(self) -> DockerImages:
+        return DockerImages(self._api.docker)
+
+    def _lock(self, machine_id: str) -> asyncio.Lock:
+        """One lock a machine, kept as long as somebody holds or awaits it."""
+        return self._locks.setdefault(machine_id, asyncio.Lock())
+
+    def _forget(self) -> None:
+        """The engine went away: network, walls and facts are looked at again."""
+        self._facts = None
+        self._network.forget()
+        self._walls.forget()
+
+    async def _host(self) -> HostFacts:
+        if self._facts is None:
+            self._facts = await host.read_facts(self._api)
+        return self._facts
+
+    async def _route_mtu(self) -> int | None:
+        return await host.route_mtu(await self._host())
+
+    async def _existing(self, machine_id: str, container_id: str) -> Mapping[str, Any]:
+        try:
+            body: Mapping[str, Any] = await self._api.call("GET", f"containers/{container_id}/json")
+        except NotFound as error:
+            raise _missing(machine_id) from error
+        return body
+
+    async def _thaw(self, container_id: str) -> None:
+        try:
+            await self._api.settle(self._api.call("POST", f"containers/{container_id}/unpause"))
+        except (Conflict, ProviderBug):
+            body = await self._api.call("GET", f"containers/{container_id}/json")
+            if body["State"].get("Status") == "paused":
+                raise
+
+
+def _ids(handle: Handle) -> tuple[str, str]:
+    """Machine and container id of a handle; both go into the engine's paths, so nothing else gets through."""
+    machine_id, container_id = handle.data.get("machine_id"), handle.data.get("container_id")
+    if (
+        handle.provider != container.NAME
+        or not isinstance(machine_id, str)
+        or not ids.is_machine_id(machine_id)
+        or not isinstance(container_id, str)
+        or re.fullmatch(r"[0-9a-f]{12,64}", container_id) is None
+    ):
+        raise InvalidSpec("The handle is not one of provider docker.", field="handle")
+    return machine_id, container_id
+
+
+def _missing(machine_id: str) -> NotFound:
+    return NotFound(f"{machine_id} is gone.", next="cloudrouter ls -a")

