@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,24 +118,23 @@ async def remove_traces(router_id: str) -> list[str]:
     return left
 
 
-@pytest.fixture
-def make_user() -> Iterator[Any]:
-    """Makes users, each with a router of their own; everything they made is removed, and leftovers fail the test."""
-    import asyncio
-
-    users: list[User] = []
+@contextmanager
+def users() -> Iterator[Callable[[], User]]:
+    """Makes users, each with a router of their own; everything they made is removed, and leftovers are an error."""
+    made: list[User] = []
 
     def make() -> User:
         user = User(tempfile.mkdtemp(prefix="cr-"))
-        users.append(user)
+        made.append(user)
         return user
 
     yield make
     left: list[str] = []
-    for user in users:
+    for user in made:
         if (user.base / "state" / "router-id").exists():
-            for machine in json.loads(user.run("ls", "--json").out or b"{}").get("machines", []):
-                user.run("delete", machine["id"])
+            listed = json.loads(user.run("ls", "--json").out or b"{}").get("machines", [])
+            if listed:
+                user.run("delete", *(machine["id"] for machine in listed))
             user.run("server", "stop")
             left += asyncio.run(remove_traces(user.router_id()))
         shutil.rmtree(user.base, ignore_errors=True)
@@ -141,10 +142,17 @@ def make_user() -> Iterator[Any]:
 
 
 @pytest.fixture
-def user(make_user: Any) -> User:
-    """One user."""
-    made: User = make_user()
-    return made
+def user() -> Iterator[User]:
+    """One user with a router of their own, for tests that harm it."""
+    with users() as make:
+        yield make()
+
+
+@pytest.fixture(scope="module")
+def resident() -> Iterator[User]:
+    """One user for a whole file of tests that leave the router as they found it."""
+    with users() as make:
+        yield make()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -162,3 +170,9 @@ def image() -> None:
 def machine(user: User) -> str:
     """A running machine with an empty workspace."""
     return user.start()
+
+
+@pytest.fixture(scope="module")
+def home(resident: User) -> str:
+    """The resident's machine, for tests that leave it as they found it."""
+    return resident.start()

@@ -29,7 +29,7 @@ def refused(done: Done, code: int, *words: str) -> None:
 
 
 def test_a_missing_folder(user: User) -> None:
-    refused(user.run("start", "/no/such/folder"), 2, "/no/such/folder")
+    refused(user.run("start", "/no/such/folder"), 4, "/no/such/folder")
     assert user.machines() == []
 
 

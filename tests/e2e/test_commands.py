@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -18,34 +22,34 @@ from tests.e2e.conftest import User
 pytestmark = pytest.mark.engine
 
 
-def test_the_exit_code_is_the_commands(user: User, machine: str) -> None:
-    assert user.run("ssh", machine, "exit 7").code == 7
-    assert user.run("exec", machine, "--", "sh", "-c", "exit 3").code == 3
-    assert user.run("ssh", machine, "kill -9 $$").code == 137
-    assert user.run("ssh", machine, "--", "no-such-program").code == 127
+def test_the_exit_code_is_the_commands(resident: User, home: str) -> None:
+    assert resident.run("ssh", home, "exit 7").code == 7
+    assert resident.run("exec", home, "--", "sh", "-c", "exit 3").code == 3
+    assert resident.run("ssh", home, "kill -9 $$").code == 137
+    assert resident.run("ssh", home, "--", "no-such-program").code == 127
 
 
-def test_words_are_joined_for_the_shell_and_kept_after_two_dashes(user: User, machine: str) -> None:
-    assert user.ok("ssh", machine, "echo", "a  b", "&&", "echo", "$HOME").out == b"a b\n/home/user\n"
-    assert user.ok("ssh", machine, "--", "printf", "[%s]", "a  b", "$HOME", "*", "").out == b"[a  b][$HOME][*][]"
+def test_words_are_joined_for_the_shell_and_kept_after_two_dashes(resident: User, home: str) -> None:
+    assert resident.ok("ssh", home, "echo", "a  b", "&&", "echo", "$HOME").out == b"a b\n/home/user\n"
+    assert resident.ok("ssh", home, "--", "printf", "[%s]", "a  b", "$HOME", "*", "").out == b"[a  b][$HOME][*][]"
 
 
-def test_stdout_and_stderr_stay_apart(user: User, machine: str) -> None:
-    done = user.ok("ssh", machine, "echo out; echo err >&2")
+def test_stdout_and_stderr_stay_apart(resident: User, home: str) -> None:
+    done = resident.ok("ssh", home, "echo out; echo err >&2")
     assert (done.out, done.err) == (b"out\n", b"err\n")
 
 
-def test_who_and_where(user: User, machine: str) -> None:
-    done = user.ok("ssh", machine, "id -un; id -u; pwd; sudo -n id -u; echo $LANG; date +%Z")
+def test_who_and_where(resident: User, home: str) -> None:
+    done = resident.ok("ssh", home, "id -un; id -u; pwd; sudo -n id -u; echo $LANG; date +%Z")
     assert done.out.split() == [b"user", b"1000", b"/home/user/workspace", b"0", b"C.UTF-8", b"UTC"]
 
 
-def test_200_megabytes_come_byte_exact(user: User, machine: str) -> None:
+def test_200_megabytes_come_byte_exact(resident: User, home: str) -> None:
     script = (
         "import sys,random; r=random.Random(7); [sys.stdout.buffer.write(r.randbytes(1000000)) for _ in range(200)]"
     )
     expected = hashlib.sha256(subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout)
-    with user.popen("ssh", machine, "--", "python3", "-c", script) as process:
+    with resident.popen("ssh", home, "--", "python3", "-c", script) as process:
         seen, size = hashlib.sha256(), 0
         assert process.stdout is not None
         while block := process.stdout.read(1 << 20):
@@ -55,8 +59,8 @@ def test_200_megabytes_come_byte_exact(user: User, machine: str) -> None:
     assert (size, seen.hexdigest()) == (200_000_000, expected.hexdigest())
 
 
-def test_output_is_seen_while_the_command_runs(user: User, machine: str) -> None:
-    with user.popen("ssh", machine, "echo first; read line; echo $line", stdin=subprocess.PIPE) as process:
+def test_output_is_seen_while_the_command_runs(resident: User, home: str) -> None:
+    with resident.popen("ssh", home, "echo first; read line; echo $line", stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         # The command cannot end before it is answered, so this line came while it ran.
@@ -65,54 +69,54 @@ def test_output_is_seen_while_the_command_runs(user: User, machine: str) -> None
     assert out == b"second\n"
 
 
-def test_stdin_is_piped_to_its_end(user: User, machine: str, tmp_path: Path) -> None:
+def test_stdin_is_piped_to_its_end(resident: User, home: str, tmp_path: Path) -> None:
     data = os.urandom(20_000_000)
     (tmp_path / "big").write_bytes(data)
     with (tmp_path / "big").open("rb") as file:
-        done = user.ok("ssh", machine, "sha256sum", stdin=file)
+        done = resident.ok("ssh", home, "sha256sum", stdin=file)
     assert done.out.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
-def test_stdin_and_stdout_flow_at_once(user: User, machine: str) -> None:
+def test_stdin_and_stdout_flow_at_once(resident: User, home: str) -> None:
     data = os.urandom(8_000_000)
-    assert user.ok("ssh", machine, "cat", input=data).out == data
+    assert resident.ok("ssh", home, "cat", input=data).out == data
 
 
-def test_ctrl_c_ends_the_remote_command_with_130(user: User, machine: str) -> None:
-    with user.popen("ssh", machine, "echo ready; exec sleep 1234") as process:
+def test_ctrl_c_ends_the_remote_command_with_130(resident: User, home: str) -> None:
+    with resident.popen("ssh", home, "echo ready; exec sleep 1234") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
     assert process.returncode == 130
-    assert b"sleep 1234" not in user.ok("ssh", machine, "ps -eo args | grep -v grep").out
+    assert b"sleep 1234" not in resident.ok("ssh", home, "ps -eo args | grep -v grep").out
 
 
-def test_a_client_that_is_killed_takes_its_command_along(user: User, machine: str) -> None:
-    with user.popen("ssh", machine, "echo ready; exec sleep 1235") as process:
+def test_a_client_that_is_killed_takes_its_command_along(resident: User, home: str) -> None:
+    with resident.popen("ssh", home, "echo ready; exec sleep 1235") as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()
         process.communicate(timeout=20)
     until = time.monotonic() + 15
-    while b"sleep 1235" in user.ok("ssh", machine, "ps -eo args | grep -v grep").out:
+    while b"sleep 1235" in resident.ok("ssh", home, "ps -eo args | grep -v grep").out:
         assert time.monotonic() < until, "the command lives on"
 
 
-def test_a_timeout_ends_with_124(user: User, machine: str) -> None:
-    assert user.run("ssh", "--timeout", "1", machine, "sleep 60").code == 124
+def test_a_timeout_ends_with_124(resident: User, home: str) -> None:
+    assert resident.run("ssh", "--timeout", "1", home, "sleep 60").code == 124
 
 
-def test_a_machine_that_does_not_exist_gives_255_and_says_so(user: User, machine: str) -> None:
-    done = user.run("ssh", "cr_zzzzzzzz", "true")
+def test_a_machine_that_does_not_exist_gives_255_and_says_so(resident: User, home: str) -> None:
+    done = resident.run("ssh", "cr_zzzzzzzz", "true")
     assert done.code == 255
     assert done.err_text.startswith("cloudrouter: There is no machine")
-    close = machine[:-1] + ("2" if machine[-1] != "2" else "3")
-    assert machine in user.run("ssh", close, "true").err_text
+    close = home[:-1] + ("2" if home[-1] != "2" else "3")
+    assert home in resident.run("ssh", close, "true").err_text
 
 
-def test_a_pipe_that_closes_early_ends_quietly(user: User, machine: str) -> None:
-    with user.popen("ssh", machine, "yes") as process:
+def test_a_pipe_that_closes_early_ends_quietly(resident: User, home: str) -> None:
+    with resident.popen("ssh", home, "yes") as process:
         assert process.stdout is not None
         assert process.stdout.read(4) == b"y\ny\n"
         process.stdout.close()
@@ -120,14 +124,35 @@ def test_a_pipe_that_closes_early_ends_quietly(user: User, machine: str) -> None
         assert b"Traceback" not in process.stderr.read()
 
 
-def test_a_terminal_is_a_terminal(user: User, machine: str) -> None:
-    assert user.ok("ssh", "-t", machine, "test -t 0 && test -t 1 && echo yes").out.strip() == b"yes"
-    assert user.run("ssh", machine, "test -t 1").code == 1
+def in_a_terminal(user: User, *words: str) -> tuple[int, bytes]:
+    """Run a command of the CLI in a terminal of 100 columns; its exit status and what the screen got."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    with user.popen(*words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        screen = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # what Linux says when nobody holds the other end any more
+                break
+            if not piece:
+                break
+            screen += piece
+    os.close(ours)
+    return process.returncode, screen
 
 
-def test_env_cwd_and_json(user: User, machine: str) -> None:
+def test_a_terminal_is_a_terminal(resident: User, home: str) -> None:
+    line = "test -t 0 && test -t 1 && stty size && exit 5"
+    code, screen = in_a_terminal(resident, "ssh", "-t", home, line)
+    assert (code, screen.strip()) == (5, b"40 100")
+    assert resident.run("ssh", home, "test -t 1").code == 1
+
+
+def test_env_cwd_and_json(resident: User, home: str) -> None:
     script = "echo $A; pwd; echo no >&2; exit 4"
-    done = user.run("ssh", "--json", "--env", "A=b c", "--cwd", "/tmp", machine, script)
+    done = resident.run("ssh", "--json", "--env", "A=b c", "--cwd", "/tmp", home, script)
     body = json.loads(done.out)
     assert done.code == 4
     assert body["exit_code"] == 4
@@ -137,8 +162,8 @@ def test_env_cwd_and_json(user: User, machine: str) -> None:
     assert body["duration_ms"] >= 0
 
 
-def test_fifty_commands_at_once(user: User, machine: str) -> None:
-    running = [user.popen("ssh", machine, f"echo {number}; exit {number}") for number in range(50)]
+def test_fifty_commands_at_once(resident: User, home: str) -> None:
+    running = [resident.popen("ssh", home, f"echo {number}; exit {number}") for number in range(50)]
     for number, process in enumerate(running):
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (number, f"{number}\n".encode()), err

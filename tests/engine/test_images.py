@@ -13,14 +13,27 @@ from typing import Any
 import aiodocker
 import pytest
 
-from cloudrouter.images import base, build, payload, recipe
+from cloudrouter.images import base, build, host, payload, recipe
 from cloudrouter.providers.docker.images import DockerEngine, DockerImages
 from cloudrouter.wire.errors import Conflict, NotFound, ProviderBug
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 LABEL = "cloudrouter.dev/test"
-HOST_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+MODULES = payload.guest_modules()
+"""Read once, so that all tests look at one image even while somebody edits the guest."""
+
+
+@pytest.fixture(autouse=True)
+def _frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload, "guest_modules", lambda: MODULES)
+
+
+def add_before_guest(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
+    """Give core a step of its own below all that is new in it, so that a broken build leaves no layer behind."""
+    text = recipe._text
+    head = "#: Node into place"
+    monkeypatch.setattr(recipe, "_text", lambda name: text(name).replace(head, f"{lines}\n{head}"))
 
 
 @pytest.fixture
@@ -68,7 +81,7 @@ async def test_tools_of_the_trade_are_inside(docker: aiodocker.Docker, core: str
     output = await run_inside(
         docker,
         core,
-        "node --version; python3 --version; npm --version >/dev/null; npx --version >/dev/null; pip --version >/dev/null\n"
+        "node --version; python3 --version; for tool in npm npx pip; do $tool --version > /dev/null; done\n"
         "for tool in git curl rsync tmux rg jq sudo ps ip less nano unzip xz gcc make ssh; do command -v $tool; done\n"
         "command -v /usr/sbin/nft /usr/sbin/sshd; ! command -v corepack",
     )
@@ -137,21 +150,24 @@ async def test_certificates_are_exactly_debians(docker: aiodocker.Docker, core: 
     output = await run_inside(
         docker,
         core,
-        "ls /usr/local/share/ca-certificates | wc -l; before=$(sha256sum < /etc/ssl/certs/ca-certificates.crt)\n"
-        'update-ca-certificates --fresh >/dev/null 2>&1; [ "$before" = "$(sha256sum < /etc/ssl/certs/ca-certificates.crt)" ]\n'
-        "dpkg --verify ca-certificates; cat /etc/ssl/certs/ca-certificates.crt",
+        "ls /usr/local/share/ca-certificates | wc -l; sha256sum < /etc/ssl/certs/ca-certificates.crt\n"
+        "update-ca-certificates --fresh > /dev/null 2>&1; sha256sum < /etc/ssl/certs/ca-certificates.crt\n"
+        "dpkg --verify ca-certificates | grep -v ' /usr/share/doc/' || true",
         user="root",
     )
-    count, _, certificates = output.partition("\n")
-    assert count.strip() == "0"
-    foreign = blocks(HOST_BUNDLE.read_text()) - blocks(certificates.replace("\r", ""))
-    if foreign:
-        found = await occurrences(docker, core, [sorted(foreign)[0].split("\n")[1].encode()])
-        assert found == [0]
+    count, before, after = output.replace(" -", "").split()
+    assert (count, before) == ("0", after)
 
 
-def blocks(text: str) -> set[str]:
-    return {part.partition("-----END")[0] for part in text.split("-----BEGIN CERTIFICATE-----")[1:]}
+async def test_certificates_that_this_host_adds_are_in_no_image(docker: aiodocker.Docker, core: str) -> None:
+    added = [path.read_text().split("\n") for path in Path("/usr/local/share/ca-certificates").glob("*.crt")]
+    needles = [line.encode() for lines in added for line in lines[3:6]]
+    if not needles:
+        pytest.skip("this host trusts nobody but Debian's authorities")
+    bundle = host.ca_bundle(os.environ)
+    assert all(needle in bundle for needle in needles)
+    for image in (core, recipe.load("core").part("core-node").reference):
+        assert await occurrences(docker, image, needles) == [0] * len(needles)
 
 
 async def occurrences(docker: aiodocker.Docker, image: str, needles: list[bytes]) -> list[int]:
@@ -172,7 +188,7 @@ async def test_certificates_and_proxies_of_the_host_stay_out_of_every_image(
 ) -> None:
     mark = secrets.token_hex(16)
     bundle = tmp_path / "ca.pem"
-    bundle.write_bytes(HOST_BUNDLE.read_bytes() + f"\n# {mark} certificate\n".encode())
+    await asyncio.to_thread(bundle.write_bytes, host.ca_bundle(os.environ) + f"\n# {mark} certificate\n".encode())
     text = recipe._text
     monkeypatch.setattr(recipe, "_text", lambda name: text(name) + (f"\n# {mark}\n" if name.startswith("node") else ""))
     env = {**os.environ, "PIP_CERT": str(bundle), "no_proxy": f"{mark}.invalid"}
@@ -188,16 +204,15 @@ async def test_certificates_and_proxies_of_the_host_stay_out_of_every_image(
             assert version > 0
         assert await engine.find_images(label=recipe.LABEL_LEFTOVER) == []
     finally:
-        for tag in (wanted.reference, wanted.part("core-node").reference):
-            await engine.untag_image(tag)
+        await DockerImages(docker).remove_image(wanted.reference)
+        await engine.untag_image(wanted.part("core-node").reference)
         await engine.tag_image(core, new="cloudrouter/core:latest")
 
 
 async def test_changed_guest_runs_only_its_own_step(
     docker: aiodocker.Docker, core: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    modules = payload.guest_modules()
-    changed = {**modules, "cloudrouter/wire/changed.py": f"MARK = {secrets.token_hex(8)!r}\n".encode()}
+    changed = {**MODULES, "cloudrouter/wire/changed.py": f"MARK = {secrets.token_hex(8)!r}\n".encode()}
     monkeypatch.setattr(payload, "guest_modules", lambda: changed)
     events: list[Mapping[str, Any]] = []
     engine = DockerEngine(docker)
@@ -209,9 +224,7 @@ async def test_changed_guest_runs_only_its_own_step(
         old, new = await docker.images.inspect(core), await docker.images.inspect(reference)
         same = [a == b for a, b in zip(old["RootFS"]["Layers"], new["RootFS"]["Layers"], strict=True)]
         assert same == [True] * (len(same) - 2) + [False] * 2
-        inside = (
-            "cat /opt/cloudrouter/lib/cloudrouter/wire/changed.py; ls /opt/cloudrouter/lib/cloudrouter/wire/__pycache__"
-        )
+        inside = "cd /opt/cloudrouter/lib/cloudrouter/wire; cat changed.py; ls __pycache__"
         output = await run_inside(docker, reference, inside)
         assert "MARK" in output
         assert "changed.cpython-311.pyc" in output
@@ -232,18 +245,29 @@ async def test_supervise_is_the_first_process_and_ends_on_term(docker: aiodocker
     )
     try:
         await container.start()
-        commands = await container._container_top() if hasattr(container, "_container_top") else None
-        assert commands is None
-        await container.stop(t=10)
+        async with asyncio.timeout(30):
+            while "python3 -I -S /opt/cloudrouter/lib" not in await processes(container):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert "/opt/cloudrouter/supervise" in await processes(container)
+        await container.stop(t=20)
         assert (await container.wait())["StatusCode"] == 0
     finally:
         await container.delete(force=True)
 
 
+async def processes(container: Any) -> str:
+    execution = await container.exec(["ps", "-eo", "args"])
+    async with execution.start(detach=False) as stream:
+        text = ""
+        while (message := await stream.read_out()) is not None:
+            text += message.data.decode()
+    return text
+
+
 async def test_image_that_a_machine_uses_cannot_be_removed(docker: aiodocker.Docker, core: str) -> None:
     container = await docker.containers.create({"Image": core, "Labels": {LABEL: "images"}})
     try:
-        with pytest.raises(Conflict, match="delete|use"):
+        with pytest.raises(Conflict, match="use"):
             await DockerImages(docker).remove_image(core)
         assert await DockerImages(docker).resolve_image("core") == core
     finally:
@@ -253,9 +277,7 @@ async def test_image_that_a_machine_uses_cannot_be_removed(docker: aiodocker.Doc
 async def test_failing_step_shows_its_last_lines_and_leaves_the_image_alone(
     docker: aiodocker.Docker, core: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = recipe._text
-    broken = "\n#: Doomed\nRUN for n in $(seq 40); do echo line $n; done; exit 9\n"
-    monkeypatch.setattr(recipe, "_text", lambda name: text(name) + (broken if name.startswith("core") else ""))
+    add_before_guest(monkeypatch, "#: Doomed\nRUN for n in $(seq 40); do echo line $n; done; exit 9\n")
     with pytest.raises(ProviderBug, match="'Doomed'") as caught:
         await build.build(DockerEngine(docker), "core", progress=lambda event: None)
     assert "status 9" in caught.value.message
@@ -268,9 +290,7 @@ async def test_cancelled_build_ends_in_the_engine_too(
     docker: aiodocker.Docker, core: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = secrets.token_hex(8)
-    text = recipe._text
-    endless = f"\n#: Endless\nRUN echo begun {mark}; sleep 1000\n"
-    monkeypatch.setattr(recipe, "_text", lambda name: text(name) + (endless if name.startswith("core") else ""))
+    add_before_guest(monkeypatch, f"#: Endless\nRUN echo begun {mark}; sleep 1000\n")
     begun = asyncio.Event()
 
     def progress(event: Mapping[str, Any]) -> None:
@@ -283,12 +303,8 @@ async def test_cancelled_build_ends_in_the_engine_too(
     with pytest.raises(asyncio.CancelledError):
         await task
     async with asyncio.timeout(30):
-        while any(mark in str(container["Command"]) for container in await running(docker)):
+        while any(mark in str(container["Command"]) for container in await docker.containers.list()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-
-
-async def running(docker: aiodocker.Docker) -> list[dict[str, Any]]:
-    return [container._container for container in await docker.containers.list()]
 
 
 async def test_base_built_from_packages_is_slim_and_whole(docker: aiodocker.Docker) -> None:

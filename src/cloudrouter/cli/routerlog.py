@@ -12,7 +12,7 @@ from cloudrouter.wire.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import BinaryIO, Self
 
 LOOK_EVERY_S = 0.25
 READ = 256 * 1024
@@ -28,6 +28,12 @@ class RouterLog:
         self._as_json = as_json
         self._file = self._open()
         self._rest = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._file.close()
 
     def _open(self) -> BinaryIO:
         try:

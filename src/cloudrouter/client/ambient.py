@@ -69,4 +69,6 @@ def _is_loopback(proxy: str) -> bool:
     """Whether a proxy's address means the host it is written on."""
     host = proxy.rpartition("://")[2].partition("/")[0].rpartition("@")[2].lower()
     host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return host in ("localhost", "::1", "0.0.0.0", "") or host.endswith(".localhost") or host.startswith("127.")  # noqa: S104
+    if host.startswith("127.") and not host.strip("0123456789."):
+        return True
+    return host in ("localhost", "::1", "0.0.0.0", "") or host.endswith(".localhost")  # noqa: S104

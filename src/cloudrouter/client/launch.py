@@ -166,13 +166,16 @@ class _Start:
         return machine
 
     def _await_boot(self, machine_id: str) -> None:
+        booted = False
         for message in self._transport.lines("GET", routes.machine(machine_id, "wait")):
             if "error" in message:
                 raise from_json(message["error"])
             if "machine" in message:
-                return
-            self._progress({"phase": "booting", **message})
-        raise ConnectionLost("The router stopped reporting before the machine was ready.")
+                booted = True  # Its last line; reading on to the end keeps the connection for the next call.
+            else:
+                self._progress({"phase": "booting", **message})
+        if not booted:
+            raise ConnectionLost("The router stopped reporting before the machine was ready.")
 
     def _send(self, machine_id: str, folder: str, selection: Selection) -> dict[str, Any]:
         totals = {"total_files": selection.files, "total_bytes": selection.total_bytes}

@@ -122,6 +122,10 @@ class Transport:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        # Whoever writes `with Client().start() as m:` has no client to close.
+        self.close()
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _exchange(

@@ -6,6 +6,7 @@ import json
 import os
 
 from cloudrouter.guest import environment
+from cloudrouter.guest.log import describe, log
 from cloudrouter.wire.errors import TransferFailed, UsageError
 
 TYPE_CHECKING = False
@@ -58,10 +59,13 @@ class Config:
         try:
             with open(self._path, encoding="utf-8") as file:
                 body = json.load(file)
+            self.env = environment.check_variables(body["env"], "the kept configuration")
+            self.has_ca = bool(body["ca"]) and os.path.exists(self._ca_path)
         except FileNotFoundError:
             return
-        self.env = environment.check_variables(body.get("env"), "the kept configuration")
-        self.has_ca = bool(body.get("ca")) and os.path.exists(self._ca_path)
+        except (ValueError, KeyError, TypeError, UsageError) as error:
+            # A machine without its variables can be configured again, one without its guest cannot.
+            log(f"the kept configuration cannot be read: {describe(error)}")
 
 
 async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:

@@ -7,13 +7,13 @@ import os
 import time
 
 from cloudrouter.guest import commands, tty
-from cloudrouter.guest.pipes import feed, make_pipe, pump
+from cloudrouter.guest.pipes import close_all, feed, make_pipes, pump
 from cloudrouter.wire.errors import UsageError
 from cloudrouter.wire.streams import STDERR, STDOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from typing import Any, Optional, Union
 
     from cloudrouter.guest.commands import Command
@@ -74,7 +74,7 @@ async def _follow(stream: Stream, plumbing: _Plumbing, started: float, timeout_s
         process.reap()
 
 
-async def _wait(process: Process, pumps: list[asyncio.Future[None]], timeout_s: Optional[float]) -> bool:
+async def _wait(process: Process, pumps: Sequence[asyncio.Future[None]], timeout_s: Optional[float]) -> bool:
     """Wait until the process has ended or its time is over (True); a pump that breaks breaks this."""
     waiting: set[asyncio.Future[Any]] = {process.ended, *pumps}
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -100,20 +100,19 @@ class _Pipes:
     def __init__(self, stream: Stream, guest: Guest, command: Command) -> None:
         self._stream = stream
         self._guest = guest
-        self._input = -1
-        stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if not stream.input.wanted else -1
-        if stream.input.wanted:
-            stdin, self._input = make_pipe()
-        self._output, stdout = make_pipe()
-        self._errors, stderr = make_pipe()
+        (self._output, stdout), (self._errors, stderr) = make_pipes(2)
+        stdin = self._input = -1
         try:
+            if stream.input.wanted:
+                ((stdin, self._input),) = make_pipes(1)
+            else:
+                stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             self.process = _start(guest, command, stdin, stdout, stderr)
         except BaseException:
             self.close()
             raise
         finally:
-            for fd in (stdin, stdout, stderr):
-                os.close(fd)
+            close_all(stdin, stdout, stderr)
         stream.on_signal = self.process.send_signal
 
     def pumps(self) -> list[Coroutine[Any, Any, None]]:
@@ -129,9 +128,7 @@ class _Pipes:
 
     def close(self) -> None:
         """Close what is still open."""
-        for fd in (self._input, self._output, self._errors):
-            if fd >= 0:
-                os.close(fd)
+        close_all(self._input, self._output, self._errors)
         self._input = self._output = self._errors = -1
 
     async def _pump(self, name: str, channel: int) -> None:

@@ -21,14 +21,27 @@ _DEFAULT_PIPE = 65536
 _HELD_LIMIT = 256
 
 
-def make_pipe() -> tuple[int, int]:
-    """(read end, write end), both closed at exec."""
-    return os.pipe2(os.O_CLOEXEC)
+def make_pipes(count: int) -> list[tuple[int, int]]:
+    """As many pairs of (read end, write end), closed at exec; OSError when there is no room for all of them."""
+    made: list[tuple[int, int]] = []
+    try:
+        while len(made) < count:
+            made.append(os.pipe2(os.O_CLOEXEC))
+    except OSError:
+        for pair in made:
+            close_all(*pair)
+        raise
+    return made
 
 
-async def pump(
-    fd: int, send: Callable[[bytes], Awaitable[None]], ended: asyncio.Future[Any], quiet_s: float
-) -> bool:
+def close_all(*fds: int) -> None:
+    """Close those that are open; -1 stands for none."""
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
+
+
+async def pump(fd: int, send: Callable[[bytes], Awaitable[None]], ended: asyncio.Future[Any], quiet_s: float) -> bool:
     """Send what the descriptor gives, until its end (True).
 
     After the process has ended it is also enough that nothing came for `quiet_s` while we were reading (False):
@@ -77,6 +90,34 @@ async def feed(source: Input, fd: int) -> None:
                 raise
             source.abandon()  # the reader has closed its input, which is its right
             return
+
+
+async def write_all(fd: int, data: bytes) -> None:
+    """Write all of it, as its reader takes it."""
+    os.set_blocking(fd, False)
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            await _writable(fd)
+
+
+async def read_all(fd: int, limit: int) -> bytes:
+    """All up to the end, or to the limit."""
+    os.set_blocking(fd, False)
+    never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    found = b""
+    while len(found) < limit:
+        try:
+            data = os.read(fd, limit - len(found))
+        except BlockingIOError:
+            await _readable(fd, never, 0)
+            continue
+        if not data:
+            break
+        found += data
+    return found
 
 
 class HeldPipes:

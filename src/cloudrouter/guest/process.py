@@ -63,9 +63,9 @@ class Process:
         for name in signals:
             self.send_signal(name)
         deadline = asyncio.get_running_loop().time() + grace_s
-        while (left := session_members(self.pid)) and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_POLL_S)
-        while left and any([_kill(pid) for pid in left]):  # a list: each of them, not the first
+        while (left := session_members(self.pid)) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_S)  # grandchildren send us no signal when they end
+        while left and sum(_kill(pid) for pid in left):
             await asyncio.sleep(_POLL_S)
             left = session_members(self.pid)
         await self.ended

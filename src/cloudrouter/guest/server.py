@@ -9,13 +9,13 @@ import importlib
 import logging
 import os
 import signal
-import sys
 import time
 
 from websockets.asyncio.server import serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 
 from cloudrouter.guest.config import Config
+from cloudrouter.guest.log import describe, log
 from cloudrouter.guest.pipes import HeldPipes
 from cloudrouter.guest.process import Children, use_default_signals
 from cloudrouter.guest.settings import Settings, take_settings
@@ -72,7 +72,7 @@ class Guest:
             except ConnectionClosed:
                 raise
             except Exception as error:  # noqa: BLE001 - one stream's failure must not harm another
-                log(f"stream broke: {_where(error)}")
+                log(f"stream broke: {describe(error)}")
                 await stream.fail(Internal("Something unforeseen happened in the machine.", fix="Try it again."))
             await stream.close()
         except ConnectionClosed:
@@ -188,9 +188,9 @@ def _address(server: Server) -> str:
 
 
 def prepare_folders(settings: Settings) -> None:
-    """The guest's own folder, which commands may pass through to the CA bundle, and the workspace."""
+    """The guest's own folder and the workspace."""
     os.makedirs(settings.state, exist_ok=True)
-    os.chmod(settings.state, 0o755)
+    os.chmod(settings.state, 0o711)  # commands pass through it to the CA bundle
     os.makedirs(f"{settings.state}/jobs", mode=0o700, exist_ok=True)
     if not os.path.isdir(settings.workspace):
         from cloudrouter.guest.environment import find_account
@@ -199,21 +199,6 @@ def prepare_folders(settings: Settings) -> None:
         account = find_account(settings.user)
         if account.switch:
             os.chown(settings.workspace, account.uid, account.gid)
-
-
-def log(event: str) -> None:
-    """One line on stderr; never contents, variables or tokens."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} guest: {event}\n")
-    sys.stderr.flush()
-
-
-def _where(error: BaseException) -> str:
-    """The kind of an error and the place where it was raised, without its text, which may hold contents."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
-    return f"{type(error).__name__} at {place}"
 
 
 def main() -> int:

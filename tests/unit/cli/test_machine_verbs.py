@@ -69,9 +69,7 @@ def test_status_when_printed_then_says_what_a_person_wants_to_know(cli: Cli, tra
     assert not any(line.startswith("  reason") for line in lines)
 
 
-def test_status_when_a_background_start_failed_then_says_why(
-    cli: Cli, transport: FakeTransport, places: Path
-) -> None:
+def test_status_when_a_background_start_failed_then_says_why(cli: Cli, transport: FakeTransport, places: Path) -> None:
     logs = places / "state" / "logs"
     logs.mkdir(parents=True)
     error = NotFound("The image broke.").to_json()
@@ -124,7 +122,7 @@ def test_verbs_on_several_when_one_fails_then_the_others_are_done_and_its_status
 
 
 def test_delete_when_a_reference_has_odd_characters_then_they_are_encoded(cli: Cli, transport: FakeTransport) -> None:
-    transport.answers["DELETE", "/v1/machines/..%2Fx%3Fy"] = MACHINE
+    transport.answers["DELETE", "/v1/machines/%2E%2E%2Fx%3Fy"] = MACHINE
     assert cli("delete", "../x?y").code == 0
 
 

@@ -77,7 +77,12 @@ def test_error_when_json_is_wanted_then_is_on_stdout_too(cli: Cli, transport: Fa
     found = cli("status", "cr_x", "--json")
     assert found.code == 4
     assert found.json == {
-        "error": {"code": "not_found", "message": "There is no machine 'cr_x'.", "fix": "Did you mean cr_y?", "next": ""}
+        "error": {
+            "code": "not_found",
+            "message": "There is no machine 'cr_x'.",
+            "fix": "Did you mean cr_y?",
+            "next": "",
+        }
     }
     assert found.err == "cloudrouter: There is no machine 'cr_x'.\nFix:  Did you mean cr_y?\n"
 
@@ -99,9 +104,7 @@ def test_hostile_error_text_when_shown_then_is_escaped(cli: Cli, transport: Fake
     assert found.err == "cloudrouter: bad \\x1b]0;title\\x07\nFix:  a\\nb\nNext: c\\rd\n"
 
 
-@pytest.mark.parametrize(
-    ("failure", "code"), [(KeyboardInterrupt(), 130), (BrokenPipeError(), 141)]
-)
+@pytest.mark.parametrize(("failure", "code"), [(KeyboardInterrupt(), 130), (BrokenPipeError(), 141)])
 def test_ending_when_somebody_else_ends_us_then_is_quiet(
     cli: Cli, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch, failure: BaseException, code: int
 ) -> None:

@@ -83,9 +83,7 @@ def words_of(name: str, line: str) -> tuple[list[str], bool]:
         ("cr_x -tn --env A=1 --env B sh -c 'a b'", ["sh", "-c", "a b"], False),
     ],
 )
-def test_ssh_words_when_split_then_our_flags_end_at_the_command(
-    line: str, command: list[str], as_argv: bool
-) -> None:
+def test_ssh_words_when_split_then_our_flags_end_at_the_command(line: str, command: list[str], as_argv: bool) -> None:
     assert words_of("ssh", line) == (command, as_argv)
 
 
@@ -128,7 +126,14 @@ def test_run_words_when_split_then_the_first_is_a_folder_only_if_it_looks_like_o
 
 
 @pytest.mark.parametrize(
-    "line", ["cr_x -r data ./data", "-r data cr_x ./data", "cr_x ./data -r data", "cr_x ./data --remote=data", "-rdata cr_x ./data"]
+    "line",
+    [
+        "cr_x -r data ./data",
+        "-r data cr_x ./data",
+        "cr_x ./data -r data",
+        "cr_x ./data --remote=data",
+        "-rdata cr_x ./data",
+    ],
 )
 def test_upload_words_when_flags_stand_anywhere_then_mean_the_same(line: str) -> None:
     args = parse_words("upload", load_verb("upload"), shlex.split(line))

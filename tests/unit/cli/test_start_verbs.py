@@ -139,9 +139,7 @@ def test_start_when_it_fails_then_tells_it_and_prints_no_id(cli: Cli, launched: 
 
 
 @pytest.mark.parametrize("fate", ["removed", None])
-def test_start_when_interrupted_then_nothing_is_left_and_130(
-    cli: Cli, launched: FakeLaunch, fate: str | None
-) -> None:
+def test_start_when_interrupted_then_nothing_is_left_and_130(cli: Cli, launched: FakeLaunch, fate: str | None) -> None:
     if fate:
         launched.events = [{"phase": fate, "id": "cr_7k2m9xqd"}]
     launched.failure = KeyboardInterrupt()
@@ -282,9 +280,7 @@ def test_run_when_removing_fails_then_says_so_and_keeps_the_status(
 
 
 @pytest.mark.parametrize("words", [["."], [], ["--size", "small"]])
-def test_run_when_there_is_no_command_then_nothing_is_made(
-    cli: Cli, launched: FakeLaunch, words: list[str]
-) -> None:
+def test_run_when_there_is_no_command_then_nothing_is_made(cli: Cli, launched: FakeLaunch, words: list[str]) -> None:
     found = cli("run", *words)
     assert found.code == 255
     assert found.err.startswith("cloudrouter: `run` needs a command.\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +94,18 @@ def test_missing_local_path_and_special_file_are_refused_before_anything_is_sent
     assert not guest.requests
 
 
-def test_unreadable_file_makes_upload_fail_and_names_it(way: Transport, guest: FakeGuest, forbidden: Path) -> None:
+def test_unreadable_file_makes_upload_fail_and_names_it(
+    way: Transport, guest: FakeGuest, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pack_some(root: str, *, report: PackReport) -> Iterator[bytes]:
+        report.unreadable.append((b"secret.txt", "permission denied"))
+        return pack(root, [b"a.txt"], report=report)
+
+    monkeypatch.setattr(transfer, "pack", pack_some)
     with pytest.raises(TransferFailed, match=r"secret\.txt \(permission denied\)") as caught:
-        transfer.upload(way, "cr_x", str(forbidden))
+        transfer.upload(way, "cr_x", str(tree))
     assert "1 of 1 files arrived" in caught.value.message
-    assert Path(f"{guest.root}/open.txt").read_bytes() == b"open"
+    assert Path(f"{guest.root}/a.txt").read_bytes() == b"a" * 1000
 
 
 def test_error_of_the_guest_in_the_middle_is_the_error_that_is_raised(fake_router: Make, tree: Path) -> None:

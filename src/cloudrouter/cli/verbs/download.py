@@ -21,6 +21,7 @@ def configure(parser: ArgumentParser) -> None:
         "words",
         metavar="[REMOTE] LOCAL",
         nargs="*",
+        default=[],
         help="two words: what to fetch, and where to; one word: where to; none: into this folder",
     )
     parser.add_argument("-r", "--remote", metavar="REMOTE", help="what to fetch (default: the whole workspace)")

@@ -146,10 +146,10 @@ def logs(args: Namespace) -> int:
     from cloudrouter.cli.routerlog import RouterLog
 
     path = f"{places.state_dir(os.environ)}/logs/router.log"
-    log = RouterLog(path, as_json=args.json)
-    log.print_tail(args.tail)
-    if args.follow:
-        log.follow()
+    with RouterLog(path, as_json=args.json) as log:
+        log.print_tail(args.tail)
+        if args.follow:
+            log.follow()
     return 0
 
 

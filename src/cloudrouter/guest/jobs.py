@@ -1,0 +1,232 @@
+"""Background commands: starting them, and what is known of them, from files that outlive the guest."""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import time
+from dataclasses import dataclass
+
+from cloudrouter.guest import commands, holder
+from cloudrouter.guest.config import write_file
+from cloudrouter.guest.environment import find_account
+from cloudrouter.guest.pipes import close_all, make_pipes, read_all, write_all
+from cloudrouter.guest.process import ending, python_words, stat_fields
+from cloudrouter.guest.settings import MACHINE_ID
+from cloudrouter.wire.errors import CloudRouterError, Internal, NotFound, TransferFailed, UsageError
+from cloudrouter.wire.ids import is_job_id, new_job_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+    from cloudrouter.guest.commands import Command
+    from cloudrouter.guest.server import Guest
+    from cloudrouter.guest.stream import Stream
+
+RUNNING, EXITED, LOST = "running", "exited", "lost"
+KEPT = 200
+"""Ended jobs beyond this many are removed, the oldest first, when a new one starts."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is known of a job."""
+
+    id: str
+    command: str
+    cwd: str
+    state: str
+    pid: Optional[int]
+    started_ms: int
+    ended_ms: Optional[int] = None
+    code: Optional[int] = None
+    signal: Optional[str] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The wire form; times are RFC 3339 UTC."""
+        return {
+            "id": self.id,
+            "command": self.command,
+            "cwd": self.cwd,
+            "state": self.state,
+            "pid": self.pid if self.state == RUNNING else None,
+            "started_at": _rfc3339(self.started_ms),
+            "ended_at": None if self.ended_ms is None else _rfc3339(self.ended_ms),
+            "code": self.code,
+            "signal": self.signal,
+        }
+
+
+async def start(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
+    """The operation `job.start`: answers once the command really runs, or says why it does not."""
+    command = commands.read_command(request, guest.settings, guest.config)
+    root = jobs_folder(guest.settings.state)
+    _forget_old(root)
+    job_id, folder = _make_folder(root, command)
+    try:
+        answer = await _start_holder(guest, command, folder)
+    except OSError as error:
+        _remove_folder(folder)
+        raise TransferFailed(f"The job could not be started: {(error.strerror or 'unknown error').lower()}.") from None
+    word, _, value = answer.partition(b" ")
+    if word != b"running":
+        _remove_folder(folder)
+        raise _start_error(word, value, command)
+    job = read_job(root, job_id)
+    if job is None:
+        raise Internal(f"The job {job_id} was started, but its record is gone.")
+    await stream.finish("job", job.to_json())
+
+
+async def list_all(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
+    """The operation `job.list`, oldest first."""
+    await stream.finish("jobs", [job.to_json() for job in read_jobs(jobs_folder(guest.settings.state))])
+
+
+def jobs_folder(state: str) -> str:
+    """Where the jobs' folders are."""
+    return f"{state}/jobs"
+
+
+def count_running(state: str) -> int:
+    """How many jobs run now."""
+    return sum(job.state == RUNNING for job in read_jobs(jobs_folder(state)))
+
+
+def read_jobs(root: str) -> list[Job]:
+    """All jobs, oldest first."""
+    found = (read_job(root, name) for name in os.listdir(root) if is_job_id(name))
+    return sorted((job for job in found if job is not None), key=lambda job: (job.started_ms, job.id))
+
+
+def find_job(root: str, wanted: object) -> Job:
+    """The job of that id, or the newest for None; NotFound names those that are there."""
+    if wanted is not None and not isinstance(wanted, str):
+        raise UsageError("job must be a job id.")
+    jobs = read_jobs(root)
+    for job in reversed(jobs):
+        if wanted in (None, job.id):
+            return job
+    known = ", ".join(job.id for job in jobs[-10:])
+    fix = f"Known jobs: {known}." if known else "Start one with `cloudrouter ssh ID --bg COMMAND`."
+    what = "There are no jobs in this machine yet." if wanted is None else f"There is no job {str(wanted)[:40]!r} here."
+    raise NotFound(what, fix=fix)
+
+
+def read_job(root: str, job_id: str) -> Optional[Job]:
+    """One job from its folder; None while it is not started yet, or when it is being removed."""
+    folder = f"{root}/{job_id}"
+    try:
+        with open(f"{folder}/meta.json", encoding="utf-8") as file:
+            meta = json.load(file)
+        holder_pid, ticks, pid, started_ms = _numbers(f"{folder}/{holder.HOLDER_FILE}", 4)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    base = {"id": job_id, "command": meta["command"], "cwd": meta["cwd"], "pid": pid or None, "started_ms": started_ms}
+    alive = _is_alive(holder_pid, ticks)  # before the ending: a holder that ends in between has told it
+    try:
+        status, ended_ms = _numbers(f"{folder}/{holder.EXIT_FILE}", 2)
+    except FileNotFoundError:
+        return Job(state=RUNNING if alive else LOST, **base)
+    how = ending(status)
+    return Job(state=EXITED, code=how.code, signal=how.signal, ended_ms=ended_ms, **base)
+
+
+def _numbers(path: str, count: int) -> list[int]:
+    with open(path, "rb") as file:
+        return [int(word) for word in file.read(200).split()[:count]]
+
+
+def _is_alive(pid: int, ticks: int) -> bool:
+    fields = stat_fields(pid)
+    return fields is not None and fields[0] not in (b"Z", b"X") and int(fields[19]) == ticks
+
+
+def _make_folder(root: str, command: Command) -> tuple[str, str]:
+    while True:
+        job_id = new_job_id()
+        folder = f"{root}/{job_id}"
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise TransferFailed(f"The job cannot be kept: {(error.strerror or 'unknown error').lower()}.") from None
+        meta = {"id": job_id, "command": command.shown, "cwd": os.fsdecode(command.cwd)}
+        try:
+            write_file(f"{folder}/meta.json", json.dumps(meta), 0o600)
+        except OSError as error:
+            _remove_folder(folder)
+            raise TransferFailed(f"The job cannot be kept: {(error.strerror or 'unknown error').lower()}.") from None
+        return job_id, folder
+
+
+async def _start_holder(guest: Guest, command: Command, folder: str) -> bytes:
+    """Start the holder in its own session and return what it says of the command's start."""
+    account = command.account
+    spec = {
+        "folder": folder,
+        "program": command.program,
+        "argv": command.argv,
+        "cwd": command.cwd,
+        "env": command.env,
+        "rights": (account.uid, account.gid, account.groups) if account.switch else None,
+        "limit": holder.LOG_LIMIT,
+    }
+    (stdin, spec_end), (answer_end, stdout) = make_pipes(2)
+    null = -1
+    argv = python_words("holder", os.path.basename(folder).encode())
+    try:
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        process = guest.children.start(
+            argv,
+            program=argv[0],
+            cwd=b"/",
+            env={MACHINE_ID.encode(): guest.settings.machine_id.encode()},
+            account=find_account(""),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=null,
+        )
+        process.ended.add_done_callback(lambda _: process.reap())
+    except BaseException:
+        close_all(spec_end, answer_end)
+        raise
+    finally:
+        close_all(stdin, stdout, null)
+    try:
+        await write_all(spec_end, marshal.dumps(spec))
+    finally:
+        os.close(spec_end)
+    try:
+        return await read_all(answer_end, 64)
+    finally:
+        os.close(answer_end)
+
+
+def _start_error(word: bytes, value: bytes, command: Command) -> CloudRouterError:
+    number = int(value) if value.isdigit() else 0
+    if word == b"trouble":
+        return TransferFailed(f"The job could not be started: {os.strerror(number).lower()}.")
+    if word == b"fault":
+        code, sentence = commands.start_fault(OSError(number, os.strerror(number)), command.program)
+        return NotFound(f"{sentence}.") if code == 127 else UsageError(f"{sentence}.")
+    return Internal("The process that was to hold the job ended at once.")
+
+
+def _forget_old(root: str) -> None:
+    ended = [job for job in read_jobs(root) if job.state != RUNNING]
+    for job in ended[: max(0, len(ended) - KEPT + 1)]:
+        _remove_folder(f"{root}/{job.id}")
+
+
+def _remove_folder(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rfc3339(ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"
