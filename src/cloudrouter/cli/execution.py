@@ -84,7 +84,7 @@ def capture(transport: Transport, machine: str, request: dict[str, Any], *, no_s
 
 
 def result(
-    code: int | None, out: Capture, err: Capture, duration_ms: int | None, job: str | None = None
+    code: int | None, out: Capture, err: Capture, duration_ms: int | None, job: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The stable schema of `ssh --json`."""
     return {

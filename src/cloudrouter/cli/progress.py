@@ -71,7 +71,8 @@ class StartProgress:
         text = self._text(phase, event)
         if text:
             self.line.show(text, at_once=phase != "uploading")
-            self._say_plainly(phase, text)
+            if not self.line.live and self._matters(phase, event):
+                self._say_plainly(text)
 
     def _text(self, phase: str, event: Mapping[str, Any]) -> str:
         if phase == "booting":
@@ -86,12 +87,14 @@ class StartProgress:
             "reconnecting": "the router went away; connecting again",
         }.get(phase, "")
 
-    def _say_plainly(self, phase: str, text: str) -> None:
-        """Where there is no terminal: what takes long or matters, each once."""
-        if self.line.live or phase in ("selecting", "creating") or (self._quiet and phase == "created"):
-            return
-        if phase == "uploading":
-            return
+    def _matters(self, phase: str, event: Mapping[str, Any]) -> bool:
+        """Whether a phase is worth a line of its own: numbered steps take long, the others are over soon."""
+        if phase == "booting":
+            return bool(event["progress"].get("of"))
+        return phase in ("removing", "reconnecting") or (phase == "created" and not self._quiet)
+
+    def _say_plainly(self, text: str) -> None:
+        """One plain line, each text once."""
         if text != self._said:
             self._said = text
             output.note(output.escape(text))

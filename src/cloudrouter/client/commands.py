@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import time
 
 from cloudrouter.client import terminals
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, from_json
@@ -167,8 +166,8 @@ class _Loop:
         self._interrupted = False
         self._in_callback = False
         self._forwarding = False
-        self._ending: tuple[int, float] | None = None
-        """The signal after which the command may go on until a moment, but no longer."""
+        self._ending = 0
+        """The signal after which the command has GRACE_S left, or 0."""
         self._final: dict[str, Any] | None = None
         self._tty_fd = tty_fd
 
@@ -206,13 +205,7 @@ class _Loop:
             poller.register(wakeup, select.POLLIN)
         if self._stdin is not None and self._window > 0 and self._stream.pending < _QUEUED:
             poller.register(self._stdin, select.POLLIN)
-        if self._ending is None:
-            return dict(poller.poll())
-        number, until = self._ending
-        left = until - time.monotonic()
-        if left <= 0:
-            raise _Stopped(number)
-        return dict(poller.poll(left * 1000))
+        return dict(poller.poll())
 
     def _read_stdin(self, fd: int) -> None:
         try:
@@ -275,12 +268,18 @@ class _Loop:
             if self._tty_fd is not None and not self._stream.closed:
                 self._stream.queue_text(json.dumps({"resize": terminals.size(self._tty_fd)}))
             return
+        if number == signal.SIGALRM:
+            if self._ending:
+                raise _Stopped(self._ending)
+            return
         if not self._stream.closed:  # Else the command has ended, and only its output is still on its way out.
             self._stream.queue_text(json.dumps({"signal": _name(number)}))
         if number == signal.SIGINT and not self._interrupted:
             self._interrupted = True
-        elif number != signal.SIGINT and self._ending is None and not self._in_callback:
-            self._ending = (number, time.monotonic() + GRACE_S)
+        elif number != signal.SIGINT and not self._ending:
+            self._ending = number
+            # A timer and not a deadline in poll: our own output may be stuck, and a signal gets out of that too.
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S)
         else:
             raise _Stopped(number)
 

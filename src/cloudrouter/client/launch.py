@@ -13,6 +13,7 @@ from cloudrouter.trees.pack import PackReport, pack
 from cloudrouter.wire import routes
 from cloudrouter.wire.errors import (
     CloudRouterError,
+    Conflict,
     NotFound,
     TransferFailed,
     Unreachable,
@@ -55,7 +56,8 @@ def launch(
     "notes"}`, `{"phase": "creating"}`, `{"phase": "created", "id", "machine"}`, any number of `{"phase": "booting",
     "event" or "progress": {...}}`, `{"phase": "booted", "id"}`, `{"phase": "uploading", "files", "bytes", "rate",
     "total_files", "total_bytes", "done"}`, `{"phase": "ready", "id"}`. After a failure: `{"phase": "removing", "id"}`
-    and `{"phase": "removed", "id"}` or `{"phase": "kept", "id", "reason"}`. After the router went away:
+    and `{"phase": "removed", "id"}` or `{"phase": "kept", "id", "reason"}`, or `{"phase": "unknown", "reason"}` when
+    the router never told an id: what it may have begun it removes by itself, soon. After the router went away:
     `{"phase": "reconnecting"}`.
 
     What is wrong with the folder is found before anything is made. On failure and KeyboardInterrupt the machine is
@@ -150,16 +152,26 @@ class _Start:
         return {**confirmed, "upload": self._upload}
 
     def _create(self) -> dict[str, Any]:
-        self._asked = True
-        try:
-            machine = self._transport.call(
-                "POST", routes.MACHINES, self._body, headers={routes.IDEMPOTENCY_HEADER: self._key}
-            )
-        except Unreachable:
-            raise  # The answer was lost: the machine may exist.
-        except CloudRouterError:
-            self._asked = False
-            raise
+        """Ask for the machine; asked again, the key brings the same one."""
+        for _ in range(ATTEMPTS):
+            repeated, self._asked = self._asked, True
+            try:
+                return self._ask()
+            except Unreachable:
+                raise  # The answer was lost: the machine may exist.
+            except Conflict:
+                if not repeated:
+                    self._asked = False
+                    raise
+                continue  # With our first request, which the router is still at; the next one finds its row.
+            except CloudRouterError:
+                self._asked = repeated
+                raise
+        return self._ask()
+
+    def _ask(self) -> dict[str, Any]:
+        headers = {routes.IDEMPOTENCY_HEADER: self._key}
+        machine = self._transport.call("POST", routes.MACHINES, self._body, headers=headers)
         if not isinstance(machine, dict) or not isinstance(machine.get("id"), str):
             raise Unreachable("The router did not say which machine it made.", next="cloudrouter ls")
         self._id = machine["id"]
@@ -206,6 +218,7 @@ class _Start:
         except CloudRouterError as failure:
             if self._id is None:
                 # No answer ever told an id. What is provisional and not confirmed does not stay.
+                self._progress({"phase": "unknown", "reason": failure.message})
                 _add(error, "If a machine was begun, the router removes it by itself.")
                 return
             self._tell_kept(error, f"removing it failed: {failure.message}", f"cloudrouter delete {self._id}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 def size(fd: int) -> tuple[int, int]:
@@ -48,7 +48,7 @@ class Attached:
     def _attach(self) -> None:
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        for number in (*_FORWARDED, *((signal.SIGWINCH,) if self._tty_fd is not None else ())):
+        for number in (*_HANDLED, *((signal.SIGWINCH,) if self._tty_fd is not None else ())):
             before = signal.getsignal(number)
             if before == signal.SIG_IGN:
                 continue
@@ -77,6 +77,8 @@ class Attached:
                 pass  # The terminal itself is gone.
         if self._pipe[1] >= 0:
             signal.set_wakeup_fd(self._wakeup_before)
+        if self._handlers:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, before in self._handlers:
             signal.signal(number, before if before is not None else signal.SIG_DFL)
         for fd in self._pipe:

@@ -19,19 +19,20 @@ from cloudrouter.guest.log import describe, log
 from cloudrouter.guest.pipes import HeldPipes
 from cloudrouter.guest.process import Children, use_default_signals
 from cloudrouter.guest.settings import Settings, take_settings
-from cloudrouter.guest.stream import Stream
+from cloudrouter.guest.stream import Stream, read_request
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, UsageError
 from cloudrouter.wire.streams import MESSAGE_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, Optional, Union
 
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
 PATH = "/stream"
-SHUTDOWN_S = 4.0
+SHUTDOWN_S = 3.0
+GOODBYE_S = 0.5
 
 _MODULES = {
     "exec": ("exec", "run"),
@@ -59,24 +60,38 @@ class Guest:
         self.execs_running = 0
         self._working: set[asyncio.Future[None]] = set()
         self._cancelled: set[asyncio.Future[None]] = set()
+        self._answering = 0
+        self._all_answered = asyncio.Event()
+        self._all_answered.set()
 
     async def serve_stream(self, connection: ServerConnection) -> None:
         """One stream from its first message to its end; never raises."""
         stream = Stream(connection)
         try:
+            message = await stream.first_message()
+            self._answering += 1
+            self._all_answered.clear()
             try:
-                request = await stream.read_request()
-                await self._operate(stream, request)
-            except CloudRouterError as error:
-                await stream.fail(error)
-            except ConnectionClosed:
-                raise
-            except Exception as error:  # noqa: BLE001 - one stream's failure must not harm another
-                log(f"stream broke: {describe(error)}")
-                await stream.fail(Internal("Something unforeseen happened in the machine.", fix="Try it again."))
+                await self._answer(stream, message)
+            finally:
+                self._answering -= 1
+                if not self._answering:
+                    self._all_answered.set()
             await stream.close()
         except ConnectionClosed:
             return
+
+    async def _answer(self, stream: Stream, message: Union[str, bytes]) -> None:
+        """Do what the first message asks; errors become the final message."""
+        try:
+            await self._operate(stream, read_request(message))
+        except CloudRouterError as error:
+            await stream.fail(error)
+        except ConnectionClosed:
+            raise
+        except Exception as error:  # noqa: BLE001 - one stream's failure must not harm another
+            log(f"stream broke: {describe(error)}")
+            await stream.fail(Internal("Something unforeseen happened in the machine.", fix="Try it again."))
 
     async def _operate(self, stream: Stream, request: dict[str, Any]) -> None:
         """Run the operation beside listening; it is cancelled when the opener leaves or breaks the rules."""
@@ -102,8 +117,10 @@ class Guest:
         """End the foreground operations; jobs have holders of their own and go on."""
         for work in self._working:
             self._cancel(work)
-        if self._working:
-            await asyncio.wait(self._working, timeout=SHUTDOWN_S)
+        try:
+            await asyncio.wait_for(self._all_answered.wait(), SHUTDOWN_S)
+        except asyncio.TimeoutError:
+            log("some commands did not end in time")
 
     def _cancel(self, work: asyncio.Future[None]) -> None:
         """Cancel an operation once: a second time would interrupt its cleaning up."""
@@ -155,10 +172,13 @@ async def run(settings: Settings) -> None:
     log(f"machine {settings.machine_id} listens on {_address(server)}")
     await stopping.wait()
     log("ending")
-    server.close(close_connections=False)
+    server.server.close()  # nobody new; `Server.close` would cut off those who are waiting for an answer
     await guest.end_work()
-    for connection in server.connections:
-        connection.transport.abort()
+    server.close()
+    try:
+        await asyncio.wait_for(server.wait_closed(), GOODBYE_S)
+    except asyncio.TimeoutError:
+        log("some streams did not close in time")
 
 
 async def _listen(settings: Settings, guest: Guest) -> Server:
@@ -190,7 +210,7 @@ def _address(server: Server) -> str:
 def prepare_folders(settings: Settings) -> None:
     """The guest's own folder and the workspace."""
     os.makedirs(settings.state, exist_ok=True)
-    os.chmod(settings.state, 0o711)  # commands pass through it to the CA bundle
+    os.chmod(settings.state, 0o711)  # noqa: S103 - commands pass through it to the CA bundle
     os.makedirs(f"{settings.state}/jobs", mode=0o700, exist_ok=True)
     if not os.path.isdir(settings.workspace):
         from cloudrouter.guest.environment import find_account

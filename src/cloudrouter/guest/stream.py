@@ -12,7 +12,7 @@ from cloudrouter.wire.streams import SIGNALS, WINDOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Optional, Union
 
     from websockets.asyncio.server import ServerConnection
 
@@ -89,12 +89,9 @@ class Stream:
         self.on_resize: Optional[Callable[[int, int], None]] = None
         self.finished = False
 
-    async def read_request(self) -> dict[str, Any]:
-        """The first message: what the stream is for. Waits as long as the opener likes."""
-        message = await self._connection.recv()
-        if not isinstance(message, str):
-            raise UsageError("A stream begins with a JSON object, not with data.")
-        return _read_object(message)
+    async def first_message(self) -> Union[str, bytes]:
+        """What the stream is for. Waits as long as the opener likes: the router keeps spare streams."""
+        return await self._connection.recv()
 
     async def listen(self) -> None:
         """Take in what the opener sends until it leaves (ConnectionClosed) or breaks the rules (UsageError)."""
@@ -169,6 +166,13 @@ def read_size(value: object) -> tuple[int, int]:
     if isinstance(value, list) and len(value) == 2 and all(type(n) is int and 0 < n < 65536 for n in value):
         return value[0], value[1]
     raise UsageError("The size of a terminal is [columns, rows], both between 1 and 65535.")
+
+
+def read_request(message: Union[str, bytes]) -> dict[str, Any]:
+    """A stream's first message as the object it must be."""
+    if not isinstance(message, str):
+        raise UsageError("A stream begins with a JSON object, not with data.")
+    return _read_object(message)
 
 
 def _read_object(text: str) -> dict[str, Any]:

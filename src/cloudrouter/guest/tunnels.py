@@ -28,7 +28,7 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
     port, host = request.get("port"), request.get("host")
     if type(port) is not int or not 0 < port < 65536:
         raise UsageError("port must be a number between 1 and 65535.")
-    if host is not None and host not in HOSTS:
+    if host is not None and (not isinstance(host, str) or host not in HOSTS):
         raise UsageError("host must be 127.0.0.1 or ::1: a tunnel leads into the machine, not through it.")
     stream.input.wanted = True
     sock = await _connect(list(HOSTS) if host is None else [host], port)

@@ -1,11 +1,11 @@
-"""Commands inside a machine, over the provider's own `dial` and the guest's stream protocol: what a test needs of it."""
+"""Commands inside a machine, over the provider's own `dial` and the guest's stream protocol, as tests need them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -141,9 +141,3 @@ async def exchange(sock: socket.socket, data: bytes) -> bytes:
         received += piece
     await sending
     return bytes(received)
-
-
-def words(output: Sequence[bytes] | bytes) -> list[str]:
-    """The words of an output, as text."""
-    whole = output if isinstance(output, bytes) else b"".join(output)
-    return whole.decode(errors="replace").split()

@@ -106,7 +106,7 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> FakeTransport:
         given.versions_checked += 1
         return given
 
-    monkeypatch.setattr(client_router, "connect", lambda *, start=True: fake)  # noqa: ARG005
+    monkeypatch.setattr(client_router, "connect", lambda *, start=True: fake)
     monkeypatch.setattr(client_router, "ensure_version", ensure_version)
     return fake
 

@@ -29,7 +29,7 @@ def launch(args, folder, request, progress):
         raise KeyError("x")
     progress({"phase": "created", "id": "cr_7k2m9xqd", "machine": {"id": "cr_7k2m9xqd", "state": "pending"}})
     os.read(int(os.environ["GO"]), 1)  # until the test has seen the id
-    progress({"phase": "booting", "progress": {"step": "core 1/2"}})
+    progress({"phase": "booting", "progress": {"step": "core 1/2", "of": 2}})
     if sys.argv[1] == "late":
         raise NoCapacity("The host is full now.")
     return {}

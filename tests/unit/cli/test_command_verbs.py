@@ -82,10 +82,16 @@ def test_ssh_when_output_is_binary_then_arrives_byte_exact(
         (["x", "echo", "a  b", "$HOME"], {"op": "exec", "line": "echo a  b $HOME"}),
         (["x", "--", "echo", "a  b", "$HOME"], {"op": "exec", "argv": ["echo", "a  b", "$HOME"]}),
         (["x"], {"op": "exec"}),
-        (["--cwd", "src", "--timeout", "5m", "x", "make"], {"op": "exec", "line": "make", "cwd": "src", "timeout_s": 300.0}),
-        (["--env", "A=b=c", "--env", "MINE", "x", "env"], {"op": "exec", "line": "env", "env": {"A": "b=c", "MINE": "own"}}),
+        (
+            ["--cwd", "src", "--timeout", "5m", "x", "make"],
+            {"op": "exec", "line": "make", "cwd": "src", "timeout_s": 300.0},
+        ),
+        (
+            ["--env", "A=b=c", "--env", "MINE", "x", "env"],
+            {"op": "exec", "line": "env", "env": {"A": "b=c", "MINE": "own"}},
+        ),
     ],
-)  # fmt: skip
+)
 def test_ssh_when_called_then_asks_for_exactly_that(
     cli: Cli, machine: FakeCommands, monkeypatch: pytest.MonkeyPatch, words: list[str], request_: dict[str, Any]
 ) -> None:
@@ -149,7 +155,8 @@ def test_ssh_in_the_background_when_started_then_prints_the_job(cli: Cli, machin
     assert (found.code, found.out) == (0, "job_4tq8w2\n")
     assert machine.requests == [{"op": "job.start", "line": "npm run dev", "cwd": "web"}]
     found = cli("ssh", "--bg", "--json", "x", "npm run dev")
-    assert (found.json["job"], found.json["exit_code"]) == ("job_4tq8w2", None)
+    assert found.json["job"] == machine.answer["job"]
+    assert (found.json["exit_code"], found.json["stdout"]) == (None, "")
 
 
 @pytest.mark.parametrize(

@@ -294,9 +294,10 @@ def test_server_logs_when_followed_then_goes_on_across_a_rotation(
         step()
 
     monkeypatch.setattr(routerlog.select, "select", wait)
-    with pytest.raises(KeyboardInterrupt), RouterLog(str(path), as_json=False) as log:
+    with RouterLog(str(path), as_json=False) as log:
         log.print_tail(10)
-        log.follow()
+        with pytest.raises(KeyboardInterrupt):
+            log.follow()
     assert capsys.readouterr().out.splitlines() == ["one", "two", "three", "four", "five"]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,29 +98,41 @@ def test_extend_when_given_a_duration_then_sends_exactly_that(
     assert transport.asked[-1][2] == {"seconds": seconds}
 
 
-@pytest.mark.parametrize(
-    ("verb", "method", "path", "told"),
-    [
-        ("stop", "POST", "/v1/machines/{}/stop", "cr_7k2m9xqd  my-project  stopped\n"),
-        ("resume", "POST", "/v1/machines/{}/resume", "cr_7k2m9xqd  my-project  stopped\n"),
-        ("delete", "DELETE", "/v1/machines/{}", "cr_7k2m9xqd  my-project  deleted\n"),
-        ("rm", "DELETE", "/v1/machines/{}", "cr_7k2m9xqd  my-project  deleted\n"),
-    ],
-)
-def test_verbs_on_several_when_one_fails_then_the_others_are_done_and_its_status_counts(
-    cli: Cli, transport: FakeTransport, verb: str, method: str, path: str, told: str
-) -> None:
+@pytest.mark.parametrize("verb", ["stop", "resume"])
+def test_stop_and_resume_when_done_then_show_the_machine(cli: Cli, transport: FakeTransport, verb: str) -> None:
     machine = {**MACHINE, "state": "stopped"}
-    transport.answers[method, path.format("missing")] = NotFound("There is no machine 'missing'.", fix="Look.")
-    transport.answers[method, path.format("a")] = machine
+    transport.answers["POST", f"/v1/machines/a/{verb}"] = machine
+    assert cli(verb, "a") == (0, "cr_7k2m9xqd  my-project  stopped\n", "")
+    assert transport.versions_checked == 1
+    assert cli(verb, "a", "--json").json == machine
+
+
+@pytest.mark.parametrize("verb", ["delete", "rm"])
+def test_delete_when_one_fails_then_the_others_go_and_its_status_counts(
+    cli: Cli, transport: FakeTransport, verb: str
+) -> None:
+    transport.answers["DELETE", "/v1/machines/missing"] = NotFound("There is no machine 'missing'.", fix="Look.")
+    transport.answers["DELETE", "/v1/machines/a"] = MACHINE
     found = cli(verb, "missing", "a", "a")
-    assert (found.code, found.out) == (4, told)
+    assert (found.code, found.out) == (4, "cr_7k2m9xqd  my-project  deleted\n")
     assert found.err == "cloudrouter: There is no machine 'missing'.\nFix:  Look.\n"
-    assert [one[1] for one in transport.asked] == [path.format("missing"), path.format("a")]
+    assert sorted(one[1] for one in transport.asked) == ["/v1/machines/a", "/v1/machines/missing"]
     assert transport.versions_checked == 1
     both = cli(verb, "--json", "missing", "a").json
-    assert both["machines"] == [machine]
+    assert both["machines"] == [MACHINE]
     assert [(one["ref"], one["code"]) for one in both["errors"]] == [("missing", "not_found")]
+
+
+def test_delete_when_several_are_named_then_they_go_at_the_same_time(cli: Cli, transport: FakeTransport) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    class Meeting(dict[Any, Any]):
+        def __getitem__(self, key: tuple[str, str]) -> Any:
+            both.wait()
+            return {**MACHINE, "id": key[1].rpartition("/")[2], "name": ""}
+
+    transport.answers = Meeting()
+    assert cli("delete", "cr_b", "cr_a") == (0, "cr_b  deleted\ncr_a  deleted\n", "")
 
 
 def test_delete_when_a_reference_has_odd_characters_then_they_are_encoded(cli: Cli, transport: FakeTransport) -> None:

@@ -53,19 +53,27 @@ def test_version_as_json_when_no_router_runs_then_starts_none(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "lines"),
+    ("words", "message", "fix", "following"),
     [
-        (["strat"], ["cloudrouter: There is no verb 'strat' in cloudrouter.", "Fix:  Did you mean start?", "Next: cloudrouter --help"]),
-        (["kill", "cr_x"], ["cloudrouter: There is no verb 'kill' in cloudrouter.", "Fix:  `delete` does that.", "Next: cloudrouter delete cr_x"]),
-        (["kill"], ["cloudrouter: There is no verb 'kill' in cloudrouter.", "Fix:  `delete` does that.", "Next: cloudrouter delete ID"]),
-        (["ls", "--alll"], ["cloudrouter: `ls` has no flag --alll.", "Fix:  Did you mean --all?", "Next: cloudrouter ls --help"]),
-        (["config", "sho"], ["cloudrouter: `config` has no verb 'sho'.", "Fix:  Did you mean show?", "Next: cloudrouter config --help"]),
+        ("strat", "There is no verb 'strat' in cloudrouter.", "Did you mean start?", "--help"),
+        ("kill cr_x", "There is no verb 'kill' in cloudrouter.", "`delete` does that.", "delete cr_x"),
+        ("kill", "There is no verb 'kill' in cloudrouter.", "`delete` does that.", "delete ID"),
+        ("ls --alll", "`ls` has no flag --alll.", "Did you mean --all?", "ls --help"),
+        ("config sho", "`config` has no verb 'sho'.", "Did you mean show?", "config --help"),
+        (
+            "--json ls",
+            "cloudrouter has no flag --json before the verb.",
+            "Flags stand after the verb: cloudrouter ls --json",
+            "--help",
+        ),
     ],
-)  # fmt: skip
-def test_bad_words_when_given_then_three_lines_and_status_2(cli: Cli, words: list[str], lines: list[str]) -> None:
-    found = cli(*words)
+)
+def test_bad_words_when_given_then_three_lines_and_status_2(
+    cli: Cli, words: str, message: str, fix: str, following: str
+) -> None:
+    found = cli(*words.split())
     assert (found.code, found.out) == (2, "")
-    assert found.err.splitlines() == lines
+    assert found.err.splitlines() == [f"cloudrouter: {message}", f"Fix:  {fix}", f"Next: cloudrouter {following}"]
 
 
 def test_unknown_verb_when_hostile_then_is_escaped(cli: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
 import pytest
@@ -120,7 +121,7 @@ def test_run_words_when_split_then_the_first_is_a_folder_only_if_it_looks_like_o
     line: str, folder: str | None, command: list[str], as_argv: bool, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(str(tmp_path))
-    __import__("os").mkdir("here")
+    os.mkdir("here")
     args = parse_words("run", load_verb("run"), shlex.split(line))
     assert (args.folder, args.command, args.as_argv) == (folder, command, as_argv)
 
@@ -178,11 +179,12 @@ def test_any_words_when_parsed_then_only_usage_errors_come(words: list[str], nam
     verb = find(name)
     if {"-h", "--help"} & set(words) or any(word.startswith("-") and "h" in word for word in words):
         return
+    told = None
     try:
         parse_words(name, verb, words)
     except UsageError as error:
-        assert error.message.isprintable()
-        assert error.next
+        told = error
+    assert told is None or (told.message.isprintable() and told.next)
 
 
 def test_whole_parser_when_built_then_has_every_verb() -> None:

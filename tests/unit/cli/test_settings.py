@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -53,17 +54,25 @@ def test_project_file_when_above_then_counts_only_within_the_work_tree(places: P
 
 @pytest.mark.parametrize(
     ("text", "message", "fix"),
-    [
+    [  # the text, the end of the first line, the second line
         ('size = "small"\nimage = \n', "line 2: invalid value.", "Correct that line."),
         ("provider", "line 1: ", "Correct that line."),
         ('# hi\nsiez = "small"\n', "line 2: there is no key 'siez'.", "Did you mean size?"),
-        ("\n\n[defaults]\nsize = 'small'\n", "line 3: there is no key 'defaults'.", "Keys are: provider, image, size, timeout."),
-        ('\nsize = "huge"\n', "line 2: there is no size 'huge'; sizes are small, medium, large, xlarge.", "Correct that line."),
+        (
+            "\n\n[defaults]\nsize = 'small'\n",
+            "line 3: there is no key 'defaults'.",
+            "Keys are: provider, image, size, timeout.",
+        ),
+        (
+            '\nsize = "huge"\n',
+            "line 2: there is no size 'huge'; sizes are small, medium, large, xlarge.",
+            "Correct that line.",
+        ),
         ("timeout = true\n", "line 1: timeout must be a text.", 'Write timeout = "..."'),
         ('timeout = "soon"\n', "line 1: 'soon' is not a duration; write 600, 90s, 15m or 1h.", "Correct that line."),
         ('image = "a\\nb"\n', "line 1: 'a\\nb' cannot be a value of image.", "Correct that line."),
     ],
-)  # fmt: skip
+)
 def test_broken_file_when_read_then_names_file_line_and_remedy(
     cli: Cli, places: Path, text: str, message: str, fix: str
 ) -> None:
@@ -73,7 +82,7 @@ def test_broken_file_when_read_then_names_file_line_and_remedy(
     assert found.code == 2
     lines = found.err.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith(f"cloudrouter: {path}, {message.replace(chr(10), '')}".replace("a\\nb", "a\\nb"))
+    assert lines[0].startswith(f"cloudrouter: {path}, {message}")
     assert lines[1] == f"Fix:  {fix}"
     assert lines[2] == "Next: cloudrouter config path"
 
@@ -99,17 +108,16 @@ def test_variable_when_wrong_then_is_named(cli: Cli, monkeypatch: pytest.MonkeyP
 
 @given(st.text(max_size=200))
 def test_any_text_when_read_as_a_file_then_only_our_errors_come(text: str) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/c.toml"
         Path(path).write_bytes(text.encode("utf-8", "surrogatepass"))
+        told = ""
+        found: dict[str, str] = {}
         try:
             found = config.read_file(path)
         except CloudRouterError as error:
-            assert path in error.message
-        else:
-            assert set(found) <= set(config.KEYS)
+            told = error.message
+    assert told.startswith(path) if told else set(found) <= set(config.KEYS)
 
 
 def test_set_and_get_when_used_then_round_trip_and_keep_the_rest(cli: Cli, places: Path) -> None:

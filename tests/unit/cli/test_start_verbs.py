@@ -183,8 +183,9 @@ def test_progress_when_there_is_no_terminal_then_says_each_long_step_once(capsys
         {"phase": "creating"},
         {"phase": "created", "id": "cr_x"},
         {"phase": "booting", "event": {"kind": "machine.starting"}},
-        {"phase": "booting", "progress": {"step": "core 1/9: packages", "detail": "a"}},
-        {"phase": "booting", "progress": {"step": "core 1/9: packages", "detail": "b"}},
+        {"phase": "booting", "progress": {"step": "booting"}},
+        {"phase": "booting", "progress": {"step": "core 1/9: packages", "at": 1, "of": 9, "detail": "a"}},
+        {"phase": "booting", "progress": {"step": "core 1/9: packages", "at": 1, "of": 9, "detail": "b"}},
         {"phase": "uploading", "files": 1, "bytes": 1, "rate": 1},
         {"phase": "ready", "id": "cr_x"},
     ):

@@ -432,6 +432,21 @@ def test_interrupt_gets_through_while_our_own_output_is_stuck(fake_router: Make)
         assert process.wait(TIMEOUT_S) == 130
 
 
+def test_terminate_ends_us_even_while_our_own_output_is_stuck(fake_router: Make) -> None:
+    def talk(connection: ServerConnection, _path: str) -> None:
+        request_of(connection)
+        connection.send(b"\x01" + bytes(1 << 19))
+        expect(connection, signal="TERM")
+
+    with start(fake_router(talk=talk), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        poller = select.poll()
+        poller.register(process.stdout, select.POLLIN)
+        assert poller.poll(TIMEOUT_S * 1000)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 143
+
+
 def test_hangup_stays_ignored_under_nohup(fake_router: Make) -> None:
     def talk(connection: ServerConnection, _path: str) -> None:
         request_of(connection)

@@ -19,6 +19,7 @@ from cloudrouter.client.transport import Transport
 from cloudrouter.client.websocket import ConnectionLost
 from cloudrouter.wire.errors import (
     CloudRouterError,
+    Conflict,
     Internal,
     InvalidSpec,
     NotFound,
@@ -260,6 +261,32 @@ def test_router_that_vanishes_at_any_step_is_asked_again_and_makes_one_machine(
     assert len(machines.by_key) == 3
 
 
+def test_repeated_request_that_meets_the_first_one_is_asked_again(router: FakeRouter, machines: Machines) -> None:
+    """The first request is still being worked on when the second comes: the router may see a taken name."""
+    taken = Answer(409, {"error": Conflict("The name 'proj' is taken by another machine.").to_json()})
+    machines.faults["POST"] = [Answer(cut=True), taken]
+    machine, _ = start(router, None)
+    assert machine["state"] == "running"
+    assert len(machines.by_key) == 1
+
+
+def test_name_that_is_taken_is_told_and_nothing_is_deleted(router: FakeRouter, machines: Machines) -> None:
+    taken = Answer(409, {"error": Conflict("The name 'proj' is taken by cr_x.").to_json()})
+    machines.faults["POST"] = [taken]
+    with pytest.raises(Conflict) as caught:
+        start(router, None)
+    assert caught.value.message == "The name 'proj' is taken by cr_x."
+    assert router.requests() == ["POST /v1/machines"]
+
+
+def test_request_refused_only_when_repeated_still_leaves_nothing(router: FakeRouter, machines: Machines) -> None:
+    refused = Answer(400, {"error": InvalidSpec("No.").to_json()})
+    machines.faults["POST"] = [Answer(cut=True), refused]
+    with pytest.raises(InvalidSpec, match="was removed again"):
+        start(router, None)
+    assert not machines.states
+
+
 def test_files_that_have_arrived_are_not_sent_again(
     router: FakeRouter, machines: Machines, guest: FakeGuest, folder: str
 ) -> None:
@@ -289,9 +316,11 @@ def test_router_that_keeps_dying_ends_the_start_after_three_tries(router: FakeRo
 
 def test_router_that_never_comes_back_is_told_without_inventing_an_id(fake_router: Make) -> None:
     router = fake_router(handle=lambda _seen: Answer(cut=True))
+    events: list[dict[str, Any]] = []
     with pytest.raises(Unreachable, match="removes it by itself") as caught:
-        start(router, None)
+        start(router, None, progress=events.append)
     assert "cr_" not in caught.value.message
+    assert events[-1]["phase"] == "unknown"
 
 
 def test_defect_of_ours_also_removes_the_machine(

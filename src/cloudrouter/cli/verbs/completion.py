@@ -30,9 +30,7 @@ def run(args: Namespace) -> int:
         )
     import shtab
 
-    script = "\n".join(
-        shtab.complete(whole_parser(prog), shell=args.shell, root_prefix=prog) for prog in ("cloudrouter", "cr")
-    )
+    script = "\n".join(shtab.complete(whole_parser(prog), args.shell, prog) for prog in ("cloudrouter", "cr"))
     if args.json:
         output.say_json({"shell": args.shell, "script": script})
     else:

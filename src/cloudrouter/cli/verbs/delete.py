@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from cloudrouter.cli.connection import connect_own_version
-from cloudrouter.cli.machines import for_each
-from cloudrouter.cli.output import escape
+from cloudrouter.cli.output import escape, flush, say, say_json, show_error
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.verb import Verb
 from cloudrouter.wire import routes
+from cloudrouter.wire.errors import CloudRouterError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Iterable
     from typing import Any
+
+    Outcome = dict[str, Any] | CloudRouterError
+
+AT_ONCE = 8
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -22,14 +27,42 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Delete each machine; nothing is asked."""
+    """Delete each machine, asking nothing; the failure of one does not keep it from the others."""
     transport = connect_own_version()
-    return for_each(
-        args.machines,
-        lambda ref: transport.call("DELETE", routes.machine(ref)),
-        as_json=args.json,
-        told=_told,
-    )
+
+    def delete(ref: str) -> Outcome:
+        try:
+            machine: dict[str, Any] = transport.call("DELETE", routes.machine(ref))
+        except CloudRouterError as error:
+            return error
+        return machine
+
+    refs = list(dict.fromkeys(args.machines))
+    machines: list[dict[str, Any]] = []
+    errors: list[tuple[str, CloudRouterError]] = []
+    for ref, outcome in zip(refs, _each(delete, refs), strict=True):
+        if isinstance(outcome, CloudRouterError):
+            errors.append((ref, outcome))
+            show_error(outcome)
+            continue
+        machines.append(outcome)
+        if not args.json:
+            say(_told(outcome))
+            flush()
+    if args.json:
+        told = [{"ref": ref, **error.to_json()} for ref, error in errors]
+        say_json({"machines": machines, "errors": told})
+    return errors[0][1].exit_code if errors else 0
+
+
+def _each(delete: Callable[[str], Outcome], refs: list[str]) -> Iterable[Outcome]:
+    """The outcomes in the order of refs; several machines go at the same time."""
+    if len(refs) == 1:
+        return [delete(refs[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(delete, refs))
 
 
 def _told(machine: dict[str, Any]) -> str:

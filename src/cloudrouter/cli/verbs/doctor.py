@@ -63,13 +63,17 @@ def _check_router() -> list[Check]:
     router = _check(
         "router",
         ok=True,
-        message=f"version {facts['version']}, pid {facts['pid']}, {facts['machines']} machines"
+        message=f"version {facts['version']}, pid {facts['pid']}, {_counted(facts['machines'])}"
         + ("" if same else f" (this command is {__version__})"),
     )
     try:
         return [router, *transport.call("GET", routes.DOCTOR, timeout=DEADLINE_S)["checks"]]
     except CloudRouterError as error:
         return [router, _check("provider", message=error.message, fix=error.fix)]
+
+
+def _counted(machines: int) -> str:
+    return f"{machines} machine{'' if machines == 1 else 's'}"
 
 
 def _check(name: str, *, ok: bool = False, message: str, fix: str = "") -> Check:

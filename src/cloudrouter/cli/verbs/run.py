@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from cloudrouter.cli import execution, output, launching
+from cloudrouter.cli import execution, launching, output
 from cloudrouter.cli.connection import connect_router
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.progress import StartProgress

@@ -78,7 +78,7 @@ def status(args: Namespace) -> int:
         return 0
     from cloudrouter.cli.times import age
 
-    output.say(f"The router runs since {age(facts['started_at'])}.")
+    output.say(f"The router has been running for {age(facts['started_at'])}.")
     rows = [
         ("pid", str(facts["pid"])),
         ("version", output.escape(facts["version"])),

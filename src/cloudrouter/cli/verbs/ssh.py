@@ -91,13 +91,13 @@ def _run_in_background(args: Namespace, request: dict[str, Any]) -> int:
 
     request = {**request, "op": "job.start"}
     answer = commands.ask(connect_router().stream(routes.machine(args.machine, "stream")), request)
-    job = str(answer["job"]["id"])
+    job: dict[str, Any] = answer["job"]
     if args.json:
         output.say_json(execution.result(None, execution.Capture(), execution.Capture(), None, job))
         return 0
-    output.say(job)
+    output.say(output.escape(job["id"]))
     if output.is_terminal(sys.stderr):
-        output.note(f"Its output:  cloudrouter logs -f {args.machine} {job}")
+        output.note(f"Its output:  cloudrouter logs -f {args.machine} {job['id']}")
     return 0
 
 

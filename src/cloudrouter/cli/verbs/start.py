@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from cloudrouter.cli import output, launching
+from cloudrouter.cli import launching, output
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.progress import StartProgress, files_text
 from cloudrouter.cli.verb import Verb

@@ -24,13 +24,14 @@ T = TypeVar("T")
 
 
 class EngineApi:
-    """Calls to one engine. Opens its session at the first call; closing twice is fine."""
+    """Calls to one engine. Opens its session at the first call."""
 
     def __init__(self, find: Callable[[], Endpoint]) -> None:
         self._find = find
         self._docker: aiodocker.Docker | None = None
         self._endpoint: Endpoint | None = None
         self._ready = False
+        self._closed = False
         self._settling: set[asyncio.Task[Any]] = set()
 
     @property
@@ -43,6 +44,8 @@ class EngineApi:
     @property
     def docker(self) -> aiodocker.Docker:
         """The library's client, on the same session."""
+        if self._closed:
+            raise Unreachable("This provider was closed.")
         if self._docker is None:
             endpoint = self.endpoint
             timeout = aiohttp.ClientTimeout(total=CALL_DEADLINE_S, sock_connect=CONNECT_DEADLINE_S)
@@ -114,11 +117,12 @@ class EngineApi:
             task.exception()  # looked at, so that one nobody waits for any more is not reported as lost
 
     async def aclose(self) -> None:
-        """End what is still settling, then the session."""
+        """End what is still settling, then the session; later calls raise Unreachable."""
+        self._closed = True
         for task in list(self._settling):
             task.cancel()
         await asyncio.gather(*self._settling, return_exceptions=True)
-        docker, self._docker, self._ready = self._docker, None, False
+        docker, self._docker = self._docker, None
         if docker is not None:
             await docker.close()
 

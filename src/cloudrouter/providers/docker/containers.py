@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import json
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from cloudrouter.providers.errors import Conflict, InvalidSpec, NotConfigured, N
 from cloudrouter.wire import ids
 
 REMOVAL_DEADLINE_S = 30.0
+APPEARANCE_DEADLINE_S = 10.0
+APPEARANCE_POLL_S = 0.02
 
 
 class Containers:
@@ -65,6 +68,7 @@ class Containers:
                 raise
             self._network.forget()
             await self._network.ensure()
+            await self._api.settle(self._network.reconnect(container_id))
             await self._start(container_id)
 
     async def remove(self, container_id: str) -> None:
@@ -122,10 +126,7 @@ class Containers:
         try:
             return await self._post(spec, cpus, facts)
         except Conflict:
-            found = await self._existing(spec)  # another process of this router was quicker
-            if found is None:
-                raise
-            return found
+            return await self._made_elsewhere(spec)
         except NotFound as error:
             if "network" not in error.message:
                 raise InvalidSpec(
@@ -151,6 +152,19 @@ class Containers:
         name = ids.dns_label(spec.machine_id)
         made = await self._api.settle(self._api.call("POST", "containers/create", params={"name": name}, body=body))
         return str(made["Id"])
+
+    async def _made_elsewhere(self, spec: MachineSpec) -> str:
+        """Another object of this router was quicker; the engine takes the name before it shows the container."""
+        try:
+            async with asyncio.timeout(APPEARANCE_DEADLINE_S):
+                while True:
+                    found = await self._existing(spec)
+                    if found is not None:
+                        return found
+                    await asyncio.sleep(APPEARANCE_POLL_S)
+        except TimeoutError as error:
+            name = ids.dns_label(spec.machine_id)
+            raise Unreachable(f"The engine says that {name} is there, but does not show it.") from error
 
     async def _start(self, container_id: str) -> None:
         await self._api.settle(self._api.call("POST", f"containers/{container_id}/start"))

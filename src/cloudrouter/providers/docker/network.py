@@ -43,6 +43,12 @@ class Network:
         """Look again the next time."""
         self._there = False
 
+    async def reconnect(self, container_id: str) -> None:
+        """Put a stopped container into the network of today; it remembers the one of yesterday by its id."""
+        body = {"Container": container_id, "Force": True}
+        await self._api.call("POST", f"networks/{self.name}/disconnect", body=body)
+        await self._api.call("POST", f"networks/{self.name}/connect", body={"Container": container_id})
+
     async def remove(self) -> None:
         """Remove the network; missing is success, machines in it are a Conflict."""
         self.forget()
