@@ -14,7 +14,7 @@ def main() -> int:
         return 0
     from cloudrouter.cli.main import run_process
 
-    run_process(sys.argv[1:])
+    return run_process(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -278,7 +278,7 @@ async def test_supervise_is_the_first_process_and_ends_on_term(docker: aiodocker
     try:
         await container.start()
         async with asyncio.timeout(30):
-            while "python3 -I -S /opt/cloudrouter/lib" not in await processes(container):  # noqa: ASYNC110
+            while "python3 -I -S /opt/cloudrouter/lib" not in await processes(container):
                 await asyncio.sleep(0.1)
         assert "/opt/cloudrouter/supervise" in await processes(container)
         await container.stop(t=20)
@@ -335,7 +335,7 @@ async def test_cancelled_build_ends_in_the_engine_too(
     with pytest.raises(asyncio.CancelledError):
         await task
     async with asyncio.timeout(30):
-        while any(mark in str(container["Command"]) for container in await docker.containers.list()):  # noqa: ASYNC110
+        while any(mark in str(container["Command"]) for container in await docker.containers.list()):
             await asyncio.sleep(0.1)
 
 

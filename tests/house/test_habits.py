@@ -36,11 +36,7 @@ def test_no_shell_strings_and_no_swallowed_errors(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.keyword) and node.arg == "shell":
             raise AssertionError(f"{path}: shell= at line {node.lineno}")
-        if (
-            isinstance(node, ast.ExceptHandler)
-            and isinstance(node.type, ast.Name)
-            and node.type.id == "Exception"
-        ):
+        if isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Name) and node.type.id == "Exception":
             only_pass = all(isinstance(statement, ast.Pass) for statement in node.body)
             assert not only_pass, f"{path}: swallowed error at line {node.lineno}"
 

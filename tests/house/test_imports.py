@@ -85,9 +85,7 @@ def test_services_and_api_keep_their_places() -> None:
         if inner.startswith("server/services/"):
             assert not any(name.split(".")[0] in {"litestar", "uvicorn"} for name in names), inner
         if inner.startswith(("server/services/", "server/api/", "server/loops/")):
-            assert not any(name.split(".")[0] in {"sqlalchemy", "sqlite3", "alembic"} for name in names), (
-                inner
-            )
+            assert not any(name.split(".")[0] in {"sqlalchemy", "sqlite3", "alembic"} for name in names), inner
         if inner.startswith("server/api/"):
             assert not any(name.startswith("cloudrouter.providers") for name in names), inner
 

@@ -167,7 +167,8 @@ class Machine:
         cwd: relative to the workspace. input: its standard input, none by default. timeout: seconds; then it is
         ended and the exit code is 124. An exception here, KeyboardInterrupt too, ends the command.
         """
-        out, err = bytearray(), bytearray()
+        out: list[memoryview] = []
+        err: list[memoryview] = []
         request = _exec_request(command, cwd, env, timeout)
         fd, owned = _input_fd(input)
         try:
@@ -175,14 +176,14 @@ class Machine:
                 self.open_stream(),
                 request,
                 stdin_fd=fd,
-                on_stdout=out.extend,
-                on_stderr=err.extend,
+                on_stdout=out.append,
+                on_stderr=err.append,
                 signals=False,
             )
         finally:
             if owned and fd is not None:
                 os.close(fd)
-        result = make_result(_shown(command), ended, bytes(out), bytes(err))
+        result = make_result(_shown(command), ended, b"".join(out), b"".join(err))
         return result.check() if check else result
 
     def exec(

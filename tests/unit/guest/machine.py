@@ -81,7 +81,10 @@ class Machine:
             "CLOUDROUTER_STATE": self.state,
             **self.env,
         }
-        program = f"import sys; sys.path[:0] = [{SRC!r}]; import runpy; runpy.run_module('cloudrouter.guest', None, '__main__', True)"
+        program = (
+            f"import runpy, sys; sys.path[:0] = [{SRC!r}]; "
+            "runpy.run_module('cloudrouter.guest', None, '__main__', True)"
+        )
         process = subprocess.Popen([*self._prefix, sys.executable, "-c", program], env=env, stderr=subprocess.PIPE)
         assert process.stderr is not None
         self.first_lines = []

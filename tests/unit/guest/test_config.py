@@ -7,10 +7,10 @@ import signal
 import stat
 
 import pytest
+from tests.unit.guest.machine import Machine
 
 from cloudrouter.guest.config import SYSTEM_BUNDLES, full_bundle
 from cloudrouter.guest.environment import CA_VARIABLES
-from tests.unit.guest.machine import Machine
 
 PEM = "-----BEGIN CERTIFICATE-----\nTUlJQmFr\nZQ==\n-----END CERTIFICATE-----\n"
 
@@ -61,7 +61,14 @@ async def test_a_given_variable_when_it_is_one_of_the_bundles_then_wins(own: Mac
 
 @pytest.mark.parametrize(
     "fields",
-    [{"env": []}, {"env": {"A": 1}}, {"env": {"A=": "x"}}, {"env": {"A": "\ud800"}}, {"ca_pem": 3}, {"ca_pem": "no pem"}],
+    [
+        {"env": []},
+        {"env": {"A": 1}},
+        {"env": {"A=": "x"}},
+        {"env": {"A": "\ud800"}},
+        {"ca_pem": 3},
+        {"ca_pem": "no pem"},
+    ],
 )
 async def test_configuration_when_it_cannot_be_right_then_changes_nothing(
     own: Machine, fields: dict[str, object]

@@ -7,10 +7,10 @@ import json
 import signal
 
 import pytest
+from tests.unit.guest.machine import MACHINE_ID, TOKEN, Machine, finish, send
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from cloudrouter.wire.streams import MESSAGE_LIMIT
-from tests.unit.guest.machine import MACHINE_ID, TOKEN, Machine, finish, send
 
 AUTH = ("Authorization", f"Bearer {TOKEN}")
 

@@ -9,8 +9,6 @@ import os
 import time
 
 import pytest
-
-from cloudrouter.wire.streams import CHUNK, WINDOW
 from tests.unit.guest.machine import (
     MACHINE_ID,
     Machine,
@@ -23,6 +21,8 @@ from tests.unit.guest.machine import (
     send,
     until,
 )
+
+from cloudrouter.wire.streams import CHUNK, WINDOW
 
 
 async def test_a_line_when_run_then_its_outputs_stay_apart_and_its_code_is_exact(shared: Machine) -> None:
@@ -170,7 +170,9 @@ async def test_a_signal_when_stdin_is_stuck_then_arrives(shared: Machine) -> Non
 
 async def test_a_reader_when_it_closes_its_stdin_then_the_command_goes_on(shared: Machine) -> None:
     async with shared.connect() as stream:
-        await send(stream, {"op": "exec", "line": "head -c 1 >/dev/null; exec <&-; echo closed; sleep 0.2", "stdin": True})
+        await send(
+            stream, {"op": "exec", "line": "head -c 1 >/dev/null; exec <&-; echo closed; sleep 0.2", "stdin": True}
+        )
         for _ in range(WINDOW // CHUNK):
             await stream.send(b"x" * CHUNK)
         outcome = await finish(stream)
@@ -273,7 +275,9 @@ async def test_a_grandchild_when_it_goes_on_writing_then_is_not_killed_by_it(sha
     line = "(exec 3>&1; sleep 0.6; head -c 500000 /dev/zero; echo $? > survived) & echo started"
     outcome = await shared.run(line)
     assert outcome.stdout == b"started\n"
-    await until(lambda: os.path.exists(f"{shared.workspace}/survived") and os.path.getsize(f"{shared.workspace}/survived"))
+    await until(
+        lambda: os.path.exists(f"{shared.workspace}/survived") and os.path.getsize(f"{shared.workspace}/survived")
+    )
     with open(f"{shared.workspace}/survived") as file:
         assert file.read() == "0\n"
     os.unlink(f"{shared.workspace}/survived")
@@ -304,7 +308,9 @@ async def test_a_timeout_when_term_is_ignored_then_kill_follows(shared: Machine)
 async def test_a_disconnect_when_a_command_runs_then_nothing_of_it_is_left(own: Machine, stubborn: bool) -> None:
     trap = "trap '' HUP TERM; " if stubborn else "trap 'echo told > told; exit' TERM; trap '' HUP; "
     async with own.connect() as stream:
-        await send(stream, {"op": "exec", "line": f"{trap} sleep 77 & (sleep 78 & sleep 79) & echo $$; wait; wait; sleep 80"})
+        await send(
+            stream, {"op": "exec", "line": f"{trap} sleep 77 & (sleep 78 & sleep 79) & echo $$; wait; wait; sleep 80"}
+        )
         outcome = Outcome()
         await read_until(stream, b"\n", outcome)
         await until(lambda: len(processes_of(own.root)) >= 5)

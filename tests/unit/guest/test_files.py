@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from tests.unit.guest.machine import Machine, Outcome, finish, processes_of, send, until
+
 from cloudrouter.trees.pack import pack, pack_file
 from cloudrouter.trees.reader import Reader
 from cloudrouter.trees.unpack import unpack
 from cloudrouter.wire.streams import CHUNK, WINDOW
-from tests.unit.guest.machine import Machine, Outcome, finish, processes_of, send, until
 
 
 async def put(machine: Machine, chunks: Any, **fields: Any) -> Outcome:

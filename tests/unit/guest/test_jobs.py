@@ -9,9 +9,9 @@ import signal
 import time
 
 import pytest
+from tests.unit.guest.machine import Machine, Outcome, alive, finish, memory_kib, read_until, send, until
 
 from cloudrouter.wire.ids import is_job_id
-from tests.unit.guest.machine import Machine, Outcome, alive, finish, memory_kib, read_until, send, until
 
 
 async def start(machine: Machine, line: str, **fields: object) -> dict[str, object]:
@@ -164,7 +164,8 @@ async def test_following_when_a_signal_comes_then_ends_and_the_job_does_not(own:
 
 
 @pytest.mark.parametrize(
-    ("tail", "wanted"), [(0, b""), (1, b"5"), (2, b"4\n5"), (4, b"2\n3\n4\n5"), (5, b"1\n2\n3\n4\n5"), (99, b"1\n2\n3\n4\n5")]
+    ("tail", "wanted"),
+    [(0, b""), (1, b"5"), (2, b"4\n5"), (4, b"2\n3\n4\n5"), (5, b"1\n2\n3\n4\n5"), (99, b"1\n2\n3\n4\n5")],
 )
 async def test_the_tail_when_wanted_then_is_that_many_lines(shared: Machine, tail: int, wanted: bytes) -> None:
     job = await start(shared, "printf '1\\n2\\n3'; printf '\\n4\\n5'")

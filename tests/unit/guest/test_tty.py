@@ -28,7 +28,7 @@ async def test_input_when_typed_then_is_echoed_and_read(shared: Machine) -> None
 
 async def test_the_interrupt_key_when_typed_then_ends_the_command(shared: Machine) -> None:
     async with shared.connect() as stream:
-        await send(stream, {"op": "exec", "argv": ["sh", "-c", "echo up; sleep 60"], "tty": TTY})
+        await send(stream, {"op": "exec", "argv": ["sh", "-c", "echo up; exec sleep 60"], "tty": TTY})
         outcome = Outcome()
         await read_until(stream, b"up", outcome)
         await stream.send(b"\x03")

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.unit.guest.machine import Machine, Outcome, finish, send
 
 from cloudrouter.wire.streams import CHUNK, WINDOW
-from tests.unit.guest.machine import Machine, Outcome, finish, send
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -153,7 +153,7 @@ async def test_build_when_cancelled_then_the_engine_sees_the_connection_close(
         await response.write(b'{"stream":"one"}\n')
         seen.set()
         transport = request.transport
-        while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - the server has no event for it
+        while transport is not None and not transport.is_closing():
             await asyncio.sleep(0.01)
         closed.set()
         return response

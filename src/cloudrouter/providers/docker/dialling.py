@@ -88,14 +88,14 @@ class Dialler:
                 try:
                     first = await _next_piece(reader)
                 except BaseException:
-                    writer.transport.abort()
+                    _hang_up(writer)
                     raise
         except NotFound as error:
             raise NotRunning(f"{machine_id} is gone.") from error
         except (OSError, EOFError, asyncio.LimitOverrunError) as error:
             raise Unreachable(f"The container engine opened no stream into {machine_id}.") from error
         if not first.startswith(b"+"):
-            writer.transport.abort()
+            _hang_up(writer)
             raise _nothing_answers(machine_id, port)
         return self._join(first[1:], reader, writer)
 
@@ -121,7 +121,7 @@ class Dialler:
             if status not in ([b"101"], [b"200"]):
                 raise Unreachable(f"The container engine answered {head[:60]!r} instead of a stream.")
         except BaseException:
-            writer.transport.abort()
+            _hang_up(writer)
             raise
         return reader, writer
 
@@ -131,7 +131,14 @@ class Dialler:
             end.setblocking(False)  # noqa: FBT003 - the socket module's own
         task = asyncio.create_task(_carry(first, ours, reader, writer), name="bridge into a machine")
         self._bridges.add(task)
-        task.add_done_callback(self._bridges.discard)
+
+        def finish(_task: asyncio.Task[None]) -> None:
+            # Not in the task itself: one that is cancelled before its first step runs none of its code.
+            self._bridges.discard(task)
+            ours.close()
+            _hang_up(writer)
+
+        task.add_done_callback(finish)
         return theirs
 
 
@@ -185,8 +192,12 @@ async def _carry(first: bytes, ours: socket.socket, reader: asyncio.StreamReader
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-        ours.close()
-        writer.transport.abort()
+
+
+def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """At once, whatever is still buffered."""
+    writer.close()
+    writer.transport.abort()
 
 
 def _nothing_answers(machine_id: str, port: int) -> CloudRouterError:
