@@ -14,22 +14,28 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def forbidden() -> Iterator[pathlib.Path]:
-    """A folder with open.txt, an unreadable secret.txt and an unreadable folder closed/; the test is not root."""
-    root = pathlib.Path(tempfile.mkdtemp(prefix="cloudrouter-forbidden-"))
-    root.chmod(0o755)
-    (root / "open.txt").write_bytes(b"open")
-    (root / "secret.txt").write_bytes(b"secret")
-    (root / "closed").mkdir()
-    (root / "closed/inner.txt").write_bytes(b"inner")
-    (root / "secret.txt").chmod(0)
-    (root / "closed").chmod(0)
+def unprivileged() -> Iterator[pathlib.Path]:
+    """An empty folder of the test's own user, which is not root while the test runs."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(NOBODY)
     try:
+        root = pathlib.Path(tempfile.mkdtemp(prefix="cloudrouter-unprivileged-"))
         yield root
     finally:
         os.seteuid(user)
-        (root / "closed").chmod(0o700)
+        for folder in [root, *root.rglob("*")]:
+            if folder.is_dir() and not folder.is_symlink():
+                folder.chmod(0o700)
         shutil.rmtree(root)
+
+
+@pytest.fixture
+def forbidden(unprivileged: pathlib.Path) -> pathlib.Path:
+    """A folder with open.txt, an unreadable secret.txt and an unreadable folder closed/; the test is not root."""
+    (unprivileged / "open.txt").write_bytes(b"open")
+    (unprivileged / "secret.txt").write_bytes(b"secret")
+    (unprivileged / "secret.txt").chmod(0)
+    (unprivileged / "closed").mkdir()
+    (unprivileged / "closed").chmod(0)
+    return unprivileged

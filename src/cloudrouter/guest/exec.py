@@ -8,6 +8,7 @@ import time
 
 from cloudrouter.guest import commands, tty
 from cloudrouter.guest.pipes import close_all, feed, make_pipes, pump
+from cloudrouter.guest.tasks import cancel_all, surely
 from cloudrouter.wire.errors import UsageError
 from cloudrouter.wire.streams import STDERR, STDOUT
 
@@ -67,11 +68,7 @@ async def _follow(stream: Stream, plumbing: _Plumbing, started: float, timeout_s
         code = TIMEOUT_CODE if timed_out else ending.code
         await stream.finish("exit", _exit_body(code, ending, started, timeout=timed_out))
     finally:
-        if not process.ended.done():
-            await process.end(("HUP", "TERM"), DISCONNECT_GRACE_S)
-        await _cancel(feeding, *pumps)
-        plumbing.close()
-        process.reap()
+        await surely(_clean_up(plumbing, feeding, *pumps))
 
 
 async def _wait(process: Process, pumps: Sequence[asyncio.Future[None]], timeout_s: Optional[float]) -> bool:
@@ -88,10 +85,14 @@ async def _wait(process: Process, pumps: Sequence[asyncio.Future[None]], timeout
     return False
 
 
-async def _cancel(*tasks: asyncio.Future[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def _clean_up(plumbing: _Plumbing, *tasks: asyncio.Future[None]) -> None:
+    """End what still runs, which is so only where the opener has left, and close everything."""
+    process = plumbing.process
+    if not process.ended.done():
+        await process.end(("HUP", "TERM"), DISCONNECT_GRACE_S)
+    await cancel_all(*tasks)
+    plumbing.close()
+    process.reap()
 
 
 class _Pipes:

@@ -10,6 +10,7 @@ from cloudrouter.guest import environment
 from cloudrouter.guest.pipes import close_all, feed, grow_pipe, make_pipes, pump
 from cloudrouter.guest.process import python_words
 from cloudrouter.guest.settings import MACHINE_ID
+from cloudrouter.guest.tasks import cancel_all, surely
 from cloudrouter.wire.errors import CloudRouterError, Internal, TransferFailed, UsageError, from_json
 from cloudrouter.wire.streams import STDOUT
 
@@ -38,9 +39,7 @@ async def put(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
         await stream.finish("done", _body(words, "done"))
     finally:
         stream.input.abandon()
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-        await worker.end()
+        await surely(worker.end(feeding))
 
 
 async def get(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
@@ -54,9 +53,7 @@ async def get(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
             await worker.send_data(stream)
         await stream.finish("done", _body(await words, "done"))
     finally:
-        words.cancel()
-        await asyncio.gather(words, return_exceptions=True)
-        await worker.end()
+        await surely(worker.end(words))
 
 
 class _Worker:
@@ -107,8 +104,9 @@ class _Worker:
 
         await pump(self._data_out, send, self._process.ended, _CLEAN_UP_S)
 
-    async def end(self) -> None:
+    async def end(self, *tasks: asyncio.Future[Any]) -> None:
         """Let it see the end of its data, so that it leaves nothing half-written; KILL when it does not care."""
+        await cancel_all(*tasks)
         self._close()
         try:
             await asyncio.wait_for(asyncio.shield(self._process.ended), _CLEAN_UP_S)

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 
+from cloudrouter.guest.tasks import cancel_all, surely
 from cloudrouter.wire.errors import Unreachable, UsageError
 from cloudrouter.wire.streams import CHUNK, STDOUT
 
@@ -40,9 +41,7 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
         try:
             await asyncio.gather(inward, outward)
         finally:
-            inward.cancel()
-            outward.cancel()
-            await asyncio.gather(inward, outward, return_exceptions=True)
+            await surely(cancel_all(inward, outward))
     finally:
         sock.close()
     await stream.finish("end", {})

@@ -72,11 +72,12 @@ def unpack(
 ) -> UnpackReport:
     """Write the stream's files, folders and links below root, which is made when it is missing.
 
-    `read(n)` gives 1 to n bytes, b"" only at the end. Reading stops at the stream's end mark. Nothing is written
-    outside root, through links or over folders; devices and pipes are refused, setuid, setgid and sticky bits dropped.
-    Symbolic links are made as the policy says: "contained" refuses those that could lead out of root, "any" makes
-    them all. A file appears whole, under its name, or not at all. One entry that cannot be written is in the report;
-    a damaged or short stream, a passed limit or a full disk raises TransferFailed, and what was whole by then stays.
+    `read(n)` gives 1 to n bytes, b"" only at the end; nothing is read after the stream's end mark. Nothing is
+    written outside root, through links or over folders; devices and pipes are refused, setuid, setgid and sticky
+    bits dropped. Symbolic links are made as the policy says: "contained" refuses those that could lead out of root,
+    "any" makes them all. A file appears whole, under its name, or not at all. One entry that cannot be written is in
+    the report; a damaged or short stream, a passed limit or a full disk raises TransferFailed, and what was whole by
+    then stays.
     """
     if policy not in (CONTAINED, ANY):
         raise ValueError(f"unknown link policy {policy!r}")

@@ -172,6 +172,7 @@ def test_match_when_names_are_not_utf8_then_bytes_are_compared():
     assert rules.match(b"caf\xe8", b"caf\xe8", is_dir=False) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.binary(min_size=1, max_size=30))
 def test_match_when_the_ignore_file_is_noise_then_it_only_answers(text, path):
     path = path.replace(b"\0", b"0").strip(b"/") or b"x"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudrouter.client.secrets import needs_head, password_in_url, secret_reason
@@ -113,6 +113,7 @@ def test_password_in_url_when_there_is_one_then_it_is_seen():
     assert not password_in_url(b"url = https://github.com/x\nurl = git@github.com:x/y\nurl = ssh://git@h:22/x\n")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.binary(max_size=4000), st.booleans())
 def test_secret_reason_when_the_file_is_noise_then_it_only_answers(name, head, tracked):
     assert secret_reason(name, head, tracked=tracked) is None or isinstance(

@@ -52,7 +52,7 @@ async def test_a_job_when_answered_then_its_process_is_there(own: Machine) -> No
     job = await start(own, "exec sleep 60")
     assert job["state"] == "running"
     with open(f"/proc/{job['pid']}/cmdline", "rb") as file:
-        assert file.read() == b"sleep\x0060\x00"
+        assert b"sleep" in file.read()  # the shell's own line, or what it has become
     assert (await own.ask({"op": "health"})).final["health"]["jobs_running"] == 1
     os.kill(int(str(job["pid"])), signal.SIGTERM)
     end = (await logs(own, follow=True)).final["end"]

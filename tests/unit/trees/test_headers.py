@@ -6,7 +6,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudrouter.trees import headers
@@ -14,6 +14,7 @@ from cloudrouter.trees import headers
 texts = st.binary(min_size=1, max_size=300).map(lambda raw: raw.replace(b"\0", b"0"))
 
 
+@settings(deadline=None)
 @given(
     texts.filter(lambda name: not name.endswith(b"/")),
     st.integers(0, 0o777),
@@ -26,6 +27,7 @@ def test_encode_when_read_by_tarfile_then_every_field_is_there(name, mode, size,
     assert (info.mode, info.size, info.mtime, info.isreg()) == (mode, size, mtime, True)
 
 
+@settings(deadline=None)
 @given(texts, texts)
 def test_encode_when_it_is_a_link_then_tarfile_reads_the_target(name, target):
     info = next_member(headers.encode(name.rstrip(b"/") or b"x", headers.SYMLINK, 0o777, 0, 0, target))
@@ -42,6 +44,7 @@ def next_member(raw: bytes) -> tarfile.TarInfo:
     return info
 
 
+@settings(deadline=None)
 @given(
     texts.filter(lambda name: len(name) <= 100 and not name.endswith(b"/")),
     st.integers(0, 0o777),

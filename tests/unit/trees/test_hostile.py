@@ -92,7 +92,7 @@ members = st.tuples(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(members, max_size=8), st.sampled_from([CONTAINED, ANY]), st.sampled_from([0o644, 0o7777, 0]))
 @example([(b"l", b"2", b"..", b""), (b"l/outside/canary", b"0", b"", b"dead")], ANY, 0o644)
 @example([(b"h", b"1", b"../outside/canary", b""), (b"h", b"0", b"", b"dead")], ANY, 0o644)
@@ -111,7 +111,7 @@ def test_unpack_when_entries_try_to_escape_then_nothing_outside_changes(entries,
         assert not os.path.lexists("/tmp/cloudrouter-escape")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(members, max_size=5), st.data())
 def test_unpack_when_bytes_are_changed_then_only_the_declared_error_comes_out(entries, data):
     raw = bytearray(archive(*entries))
@@ -139,7 +139,7 @@ def repair_checksums(raw: bytearray) -> None:
             raw[at + 148 : at + 156] = b"%06o\0 " % sum(block)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=3000))
 def test_unpack_when_the_stream_is_noise_then_it_is_transfer_failed(noise):
     with tempfile.TemporaryDirectory(prefix="cloudrouter-arena-") as base:
@@ -152,7 +152,7 @@ def test_unpack_when_the_stream_is_noise_then_it_is_transfer_failed(noise):
 pax_values = st.one_of(paths, st.sampled_from([b"1", b"99999999999999999999", b"-5", b"1e9", b"1.5", b"nan", b""]))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(st.sampled_from([b"path", b"linkpath", b"size", b"mtime", b"GNU.sparse.major"]), pax_values),
     members,
@@ -301,6 +301,7 @@ def test_unpack_when_very_many_entries_are_refused_then_the_report_stays_small(t
 
 
 def test_unpack_when_a_folder_may_not_be_written_then_that_entry_is_refused(forbidden):
+    forbidden.chmod(0o555)
     report = unpacked(archive((b"open.txt", b"0", b"", b"x"), (b"closed/y", b"0", b"", b"x")), forbidden)
     assert [why for _, why in report.refused] == ["permission denied", "permission denied"]
 

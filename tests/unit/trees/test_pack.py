@@ -86,6 +86,28 @@ def test_pack_when_a_folder_on_the_way_is_a_link_then_it_is_not_followed(tmp_pat
     assert report.changed == [b"link/secret"]
 
 
+def test_pack_when_a_file_becomes_a_link_at_the_last_moment_then_it_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/f").write_bytes(b"plain!")
+    real = os.stat
+
+    def stat_and_swap(path, **options):
+        found = real(path, **options)
+        if path == b"f":
+            (tmp_path / "root/f").unlink()
+            (tmp_path / "root/f").symlink_to("../secret")
+        return found
+
+    report = PackReport()
+    stream = pack(str(tmp_path / "root"), report=report)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat_and_swap)
+        chunks = list(stream)
+    assert members(chunks) == {}
+    assert report.changed == [b"f"]
+
+
 @pytest.mark.parametrize("path", [b"../a", b"/etc/passwd", b"a/../../b", b"a\0b"])
 def test_pack_when_a_path_leaves_the_root_then_it_is_a_usage_error(tmp_path, path):
     with pytest.raises(UsageError):

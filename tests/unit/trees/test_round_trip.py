@@ -7,9 +7,10 @@ import stat
 import subprocess
 import tempfile
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloudrouter.trees import headers
 from cloudrouter.trees.pack import PackReport, pack, pack_file
 from cloudrouter.trees.reader import Reader
 from cloudrouter.trees.unpack import ANY, unpack, unpack_file
@@ -80,6 +81,7 @@ def scratch() -> tempfile.TemporaryDirectory[bytes]:
     return tempfile.TemporaryDirectory(prefix=b"cloudrouter-trees-")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, nodes, max_size=5))
 def test_tree_when_packed_and_unpacked_then_it_is_the_same(tree):
     with scratch() as base:
@@ -95,6 +97,7 @@ def test_tree_when_packed_and_unpacked_then_it_is_the_same(tree):
         assert (sent.unreadable, sent.changed, sent.skipped_special) == ([], [], [])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, nodes, max_size=3))
 def test_tree_when_packed_then_gnu_tar_reads_the_same(tree):
     with scratch() as base:
@@ -113,6 +116,7 @@ def test_tree_when_packed_then_gnu_tar_reads_the_same(tree):
         assert snapshot(target) == snapshot(source)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, nodes, max_size=3), st.sampled_from(["gnu", "pax", "ustar"]))
 def test_tree_when_gnu_tar_packs_it_then_it_is_unpacked_the_same(tree, form):
     with scratch() as base:
@@ -160,13 +164,31 @@ def test_pack_file_when_unpacked_under_another_name_then_the_content_is_there(tm
     assert (report.files, report.bytes) == (1, 5000)
 
 
-def test_unpack_when_the_tree_is_there_already_and_read_only_then_it_is_renewed(tmp_path):
-    source, target = os.fsencode(tmp_path / "source"), os.fsencode(tmp_path / "target")
-    build(source, ("folder", {b"d": ("folder", {b"f": ("file", b"old", 0o444, 5)}, 0o555, 7)}, 0o755, 9))
-    unpack(Reader(pack(source)).read, target)
-    os.chmod(source + b"/d", 0o755)
-    os.unlink(source + b"/d/f")
-    build(source + b"/d/f", ("file", b"new", 0o444, 6))
-    os.chmod(source + b"/d", 0o555)
+def test_unpack_when_the_tree_is_there_already_and_read_only_then_it_is_renewed(unprivileged):
+    source, target = os.fsencode(unprivileged / "source"), os.fsencode(unprivileged / "target")
+    closed = ("folder", {b"f": ("file", b"old", 0o444, 5)}, 0o555, 7)
+    build(source, ("folder", {b"d": ("folder", {b"e": closed}, 0o555, 8)}, 0o755, 9))
     assert unpack(Reader(pack(source)).read, target).refused == []
     assert snapshot(target) == snapshot(source)
+    os.chmod(source + b"/d/e", 0o755)
+    os.unlink(source + b"/d/e/f")
+    build(source + b"/d/e/f", ("file", b"new", 0o444, 6))
+    os.chmod(source + b"/d/e", 0o555)
+    assert unpack(Reader(pack(source)).read, target).refused == []
+    assert snapshot(target) == snapshot(source)
+
+
+def test_unpack_when_a_folder_may_not_even_be_entered_then_what_is_in_it_is_settled_first(unprivileged):
+    target = os.fsencode(unprivileged / "target")
+    data = b"".join(
+        (
+            headers.encode(b"d/", headers.FOLDER, 0, 0, 7),
+            headers.encode(b"d/e/", headers.FOLDER, 0o500, 0, 8),
+            headers.encode(b"d/e/f", headers.FILE, 0o400, 0, 9),
+            headers.END,
+        )
+    )
+    assert unpack(Reader(iter([data])).read, target).refused == []
+    assert stat.S_IMODE(os.lstat(target + b"/d").st_mode) == 0
+    os.chmod(target + b"/d", 0o700)
+    assert snapshot(target)[b"d/e"] == ("folder", 0o500, None, 8)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import aiodocker
 import aiohttp
@@ -21,6 +22,7 @@ SETTLE_S = 30.0
 """How long a cancelled call is waited for, so that what the engine made of it can be seen."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class EngineApi:
@@ -57,7 +59,7 @@ class EngineApi:
         if not self._ready:
             try:
                 await self.docker.version()
-            except (aiodocker.DockerError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            except (aiodocker.DockerError, aiohttp.ClientError, OSError, ValueError, TypeError, KeyError) as error:
                 raise self._translate(error) from error
             self._ready = True
         return self.docker.api_version
@@ -137,8 +139,8 @@ def translate(error: Exception, *, where: str = "") -> CloudRouterError:
     if isinstance(error, aiodocker.DockerError) and 400 <= error.status < 900:
         return refusal(error.status, error.message)
     at = f" ({where})" if where else ""
-    if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
-        return _Bug(f"The container engine{at} sent something that is not JSON.")
+    if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+        return _Bug(f"The container engine{at} sent something that is not understood: {_shape(error)}.")
     if isinstance(error, PermissionError) or "Permission denied" in str(error):
         return NotConfigured(
             f"You may not use the container engine{at}.",
@@ -151,6 +153,25 @@ def translate(error: Exception, *, where: str = "") -> CloudRouterError:
         fix="See whether it runs; its log says why it ended.",
         next="cloudrouter doctor",
     )
+
+
+def understood(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make a method raise ProviderBug where an answer of the engine lacks what is read from it."""
+
+    @functools.wraps(method)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(*args, **kwargs)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise translate(error) from error
+
+    return guarded
+
+
+def _shape(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return "it is not JSON"
+    return f"{type(error).__name__} {error}".strip().rstrip(".")
 
 
 def refusal(status: int, text: str) -> CloudRouterError:

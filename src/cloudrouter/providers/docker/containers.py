@@ -41,6 +41,7 @@ class Containers:
 
     async def make(self, spec: MachineSpec, facts: HostFacts) -> str:
         """The container of a spec, running; its id. What the engine refuses to start is removed again."""
+        await self._walls.ensure(self.helper_image)
         container_id = await self._existing(spec)
         if container_id is None:
             container_id = await self._create(spec, facts)
@@ -85,7 +86,9 @@ class Containers:
         """The engine's list of containers with all these labels, running or not."""
         filters = json.dumps({"label": list(labels)})
         found = await self._api.call("GET", "containers/json", params={"all": "1", "filters": filters})
-        return list(found)
+        if not isinstance(found, builtins.list):
+            raise ProviderBug("The container engine's list of containers is none.")
+        return found
 
     async def choose_cpus(self, cpu: float, facts: HostFacts) -> str:
         """The cpus for a machine of that size, counted over all routers' machines on the engine."""

@@ -23,8 +23,6 @@ _REFERENCE = re.compile(r"(?!.*(\.\.|//))[A-Za-z0-9][A-Za-z0-9_./:@-]{0,254}")
 """What can be a reference or an id, so that no name climbs out of its place in the engine's address."""
 _WORK = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """Builds and pulls take as long as they take; an engine that is gone is noticed by its closed socket."""
-_ULIMITS = [{"Name": "nofile", "Soft": 4096, "Hard": 4096}, {"Name": "nproc", "Soft": 16384, "Hard": 16384}]
-"""Said aloud because Podman's own defaults are higher than what some hosts may give."""
 
 
 class DockerEngine:
@@ -44,12 +42,14 @@ class DockerEngine:
 
     async def import_tar(self, chunks: AsyncIterator[bytes], *, reference: str, changes: Sequence[str]) -> None:
         """Make an image of one layer from a root filesystem's tar."""
-        name, _, tag = reference.rpartition(":")
-        params = [("fromSrc", "-"), ("repo", name), ("tag", tag), *(("changes", change) for change in changes)]
+        # The tag stands in `repo`, which every engine understands; Podman does not look at `tag` here.
+        params = [("fromSrc", "-"), ("repo", reference), *(("changes", change) for change in changes)]
         async with aclosing(self._stream("images/create", params=params, data=chunks)) as events:
             async for event in events:
                 if event.get("error"):
                     raise ProviderBug(f"The engine cannot import {reference}: {event['error']}")
+        if await self.inspect_image(reference) is None:
+            raise ProviderBug(f"The engine says that it imported {reference}, but it does not have it.")
 
     async def build(self, order: BuildOrder) -> AsyncGenerator[Mapping[str, Any], None]:
         """Build with the classic builder, which every engine since 20.10 and Podman's socket have."""
@@ -62,7 +62,6 @@ class DockerEngine:
             "nocache": "1" if order.from_scratch else "0",
             "buildargs": json.dumps(dict(order.buildargs)),
             "labels": json.dumps(dict(order.labels)),
-            "ulimits": json.dumps(_ULIMITS),
         }
         if order.host_network:
             params["networkmode"] = "host"
@@ -144,7 +143,7 @@ class DockerImages:
         return await building.build(self.engine, name, progress=progress, rebuild=rebuild)
 
     async def list_images(self) -> list[Mapping[str, Any]]:
-        """Every build of our images on this engine, newest first."""
+        """Every build of our images on this engine, newest first; steps of builds, which have no name, left out."""
         current = {(await building.load(name)).digest for name in recipe.NAMES}
         used = await self.engine.images_in_use()
         found = await self.engine.find_images(label=recipe.LABEL_IMAGE)
@@ -158,6 +157,7 @@ class DockerImages:
                 "in_use": image.id in used,
             }
             for image in sorted(found, key=lambda image: -image.created_at)
+            if image.tags or image.id in used
         ]
 
     async def remove_image(self, name: str) -> None:
@@ -214,7 +214,8 @@ def _facts(body: Mapping[str, Any], *, labels: Mapping[str, str] | None) -> Imag
     if isinstance(created, str):
         # Nanoseconds, which fromisoformat does not take, are more than anybody asks.
         created = datetime.fromisoformat(created[:19] + "+00:00").timestamp()
-    tags = tuple(tag for tag in body.get("RepoTags") or () if tag != "<none>:<none>")
+    # Podman spells out the registry that Docker leaves unsaid.
+    tags = tuple(tag.removeprefix("docker.io/") for tag in body.get("RepoTags") or () if tag != "<none>:<none>")
     return ImageFacts(str(body["Id"]), tags, labels or {}, int(body.get("Size") or 0), float(created))
 
 

@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 
 from cloudrouter.providers import base
 from cloudrouter.providers.base import (
-    LABEL_MACHINE,
     LABEL_ROUTER,
     Clock,
     Features,
@@ -25,7 +24,7 @@ from cloudrouter.providers.base import (
     Progress,
 )
 from cloudrouter.providers.docker import container, host
-from cloudrouter.providers.docker.api import EngineApi
+from cloudrouter.providers.docker.api import EngineApi, translate, understood
 from cloudrouter.providers.docker.config import DockerConfig
 from cloudrouter.providers.docker.containers import Containers
 from cloudrouter.providers.docker.dialling import Dialler, running_address
@@ -90,6 +89,7 @@ class DockerProvider:
             gone_within_s=GONE_DEADLINE_S,
         )
 
+    @understood
     async def offers(self, need: Need) -> list[Offer]:
         """The engine's host, when the need fits it."""
         facts = await self._host()
@@ -98,6 +98,7 @@ class DockerProvider:
         available = await host.available_memory(facts)
         return [Offer("local", facts.cpus, facts.memory_bytes, available)]
 
+    @understood
     async def create(self, spec: MachineSpec) -> Handle:
         """Make network, walls and container as far as they are not there, and start it."""
         refuse_unknown(spec, self._router_id)
@@ -111,6 +112,7 @@ class DockerProvider:
                 raise
         return container.handle_of(spec.machine_id, container_id)
 
+    @understood
     async def inspect(self, handle: Handle) -> Observation:
         """The container as the engine sees it now."""
         machine_id, container_id = _ids(handle)
@@ -119,6 +121,7 @@ class DockerProvider:
         except NotFound:
             return Observation(machine_id, handle, base.GONE)
 
+    @understood
     async def stop(self, handle: Handle, *, grace_s: float = 5.0) -> None:
         """TERM to the first process, KILL to all after the grace; a frozen machine is thawed for it."""
         _machine_id, container_id = _ids(handle)
@@ -137,6 +140,7 @@ class DockerProvider:
         except NotFound:
             return
 
+    @understood
     async def start(self, handle: Handle) -> None:
         """Boot again, behind walls that are looked at first: the host may have been restarted meanwhile."""
         machine_id, container_id = _ids(handle)
@@ -152,6 +156,7 @@ class DockerProvider:
                 self._forget()
                 raise
 
+    @understood
     async def delete(self, handle: Handle) -> None:
         """Remove the container and its anonymous volumes, whatever it is doing."""
         _machine_id, container_id = _ids(handle)
@@ -160,9 +165,14 @@ class DockerProvider:
     async def list(self) -> AsyncIterator[Observation]:
         """Every container with this router's label that is a machine."""
         for entry in await self._containers.listed(f"{LABEL_ROUTER}={self._router_id}"):
-            if ids.is_machine_id((entry.get("Labels") or {}).get(LABEL_MACHINE, "")):
-                yield container.observe_listed(entry)
+            try:
+                seen = container.observe_listed(entry)
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                raise translate(error) from error
+            if ids.is_machine_id(seen.machine_id):
+                yield seen
 
+    @understood
     async def dial(self, handle: Handle, *, port: int) -> socket.socket:
         """By the container's address in our network, or through a program in the container."""
         machine_id, container_id = _ids(handle)
@@ -181,6 +191,7 @@ class DockerProvider:
         await self._dialler.aclose()
         await self._api.aclose()
 
+    @understood
     async def pause(self, handle: Handle) -> None:
         """Freeze through the engine."""
         machine_id, container_id = _ids(handle)
@@ -196,6 +207,7 @@ class DockerProvider:
                 raise NotRunning(f"{machine_id} is {seen.state}.") from error
             raise
 
+    @understood
     async def resume(self, handle: Handle) -> None:
         """Thaw through the engine."""
         machine_id, container_id = _ids(handle)
@@ -204,6 +216,7 @@ class DockerProvider:
             raise NotRunning(f"{machine_id} is {body['State'].get('Status')}.")
         await self._thaw(container_id)
 
+    @understood
     async def resize(self, handle: Handle, *, cpu: float, memory_bytes: int) -> None:
         """New ceilings at once; memory below what is in use is refused."""
         machine_id, container_id = _ids(handle)
@@ -223,6 +236,7 @@ class DockerProvider:
                 field="memory_bytes",
             ) from error
 
+    @understood
     async def read_console(self, handle: Handle, *, limit_bytes: int = 65536) -> bytes:
         """What supervisor and guest printed, both streams one after the other."""
         machine_id, container_id = _ids(handle)
@@ -234,6 +248,7 @@ class DockerProvider:
             raise _missing(machine_id) from error
         return b"".join(split_output(output))[-limit_bytes:]
 
+    @understood
     async def remove_network(self) -> None:
         """Take away what was made for all machines of this router: network and, after the last router's, the walls."""
         await self._network.remove()

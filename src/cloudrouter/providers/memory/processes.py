@@ -99,6 +99,13 @@ async def wait_gone(process: Process, *, timeout_s: float) -> bool:
     return True
 
 
+async def wait_stopped(process: Process, *, timeout_s: float = 5.0) -> None:
+    """Wait until a process that was sent SIGSTOP is stopped or gone; TimeoutError when it is neither."""
+    async with asyncio.timeout(timeout_s):
+        while (status := look(process)) is not None and status.letter not in "Tt":
+            await asyncio.sleep(POLL_S)
+
+
 def reap(process: Process) -> None:
     """Take the exit status of a child of ours, so that no zombie stays; others' children are left alone."""
     try:

@@ -175,6 +175,9 @@ class MemoryProvider:
                 # A process may fork while its parent is being stopped, so look again until nothing new turns up.
                 processes.send_all(tree, signal.SIGSTOP)
                 stopped.update(tree)
+                for process in tree:
+                    # The signal is sent at once and takes effect a little later.
+                    await processes.wait_stopped(process)
 
     async def resume(self, handle: Handle) -> None:
         """Let the processes of the machine go on."""
