@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,10 @@ class User:
             "NO_COLOR": "1",
         }
 
-    def popen(self, *words: str | Path, **options: Any) -> subprocess.Popen[bytes]:
+    def popen(self, *words: str | Path, under: Sequence[str] = (), **options: Any) -> subprocess.Popen[bytes]:
         """Begin a command of the CLI."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([CLI, *map(str, words)], env=self.env, **{**streams, **options})
+        return subprocess.Popen([*under, CLI, *map(str, words)], env=self.env, **{**streams, **options})
 
     def run(self, *words: str | Path, input: bytes | None = None, timeout: float = 120, **options: Any) -> Done:  # noqa: A002
         """Run a command of the CLI to its end."""
@@ -112,10 +112,26 @@ async def remove_traces(router_id: str) -> list[str]:
         for container in containers:
             await container.delete(force=True, v=True)
         for found in await docker.networks.list(filters={"label": [f"cloudrouter.dev/router={router_id}"]}):
-            await (await docker.networks.get(found["Id"])).delete()
+            await remove_network(docker, found["Id"])
     finally:
         await docker.close()
     return left
+
+
+async def remove_network(docker: aiodocker.Docker, network: str) -> None:
+    """Remove a network; the engine lets go of the last containers' places a little after they are gone."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await (await docker.networks.get(network)).delete()
+            except aiodocker.DockerError as error:
+                if error.status == 404:
+                    return
+                if "active endpoints" not in str(error):
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
 
 
 @contextmanager

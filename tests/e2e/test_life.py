@@ -35,8 +35,8 @@ def test_a_real_web_project_from_folder_to_result(user: User, tmp_path: Path) ->
     )
     user.ok("ssh", machine, "npm ci", timeout=300)
     user.ok("ssh", machine, "npm test", timeout=300)
-    job = user.json("ssh", "--bg", machine, "npm run dev")["job"]
-    page = "curl -fsS --retry 60 --retry-delay 1 --retry-connrefused http://localhost:3000/"
+    job = json.loads(user.ok("ssh", "--bg", "--json", machine, "npm run dev").out)["job"]
+    page = "curl -fsS --retry 60 --retry-delay 1 --retry-all-errors http://localhost:3000/"
     assert b"<title>" in user.ok("ssh", machine, page).out
     assert b"VITE" in user.ok("logs", machine, job["id"]).out
     user.ok("ssh", machine, "npm run build")
@@ -152,7 +152,7 @@ def test_a_killed_client_leaves_no_half_made_machine(user: User, tmp_path: Path)
 def test_jobs_go_on_while_the_router_is_away(user: User) -> None:
     machines = [user.start("--memory", "256m") for _ in range(3)]
     line = "for i in $(seq 1000); do echo tick $i; sleep 0.1; done"
-    jobs = [user.json("ssh", "--bg", machine, line)["job"]["id"] for machine in machines]
+    jobs = [json.loads(user.ok("ssh", "--bg", "--json", machine, line).out)["job"]["id"] for machine in machines]
     os.kill(router_pid(user), signal.SIGKILL)
     for machine, job in zip(machines, jobs, strict=True):
         first = user.ok("logs", machine, job, "--tail", "1").out

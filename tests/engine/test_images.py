@@ -14,7 +14,7 @@ from typing import Any
 import aiodocker
 import pytest
 
-from cloudrouter.images import base, build, host, payload, recipe
+from cloudrouter.images import base, build, context, host, payload, recipe
 from cloudrouter.providers.docker.images import DockerEngine, DockerImages
 from cloudrouter.wire.errors import Conflict, NotFound, ProviderBug
 
@@ -350,6 +350,25 @@ async def test_base_built_from_packages_is_slim_and_whole(docker: aiodocker.Dock
     facts = await engine.inspect_image(base.OWN)
     assert facts is not None
     assert facts.size_bytes < 160_000_000
-    async with aclosing(engine.pull("localhost:1/none:x")) as events:
+
+
+async def test_imported_tar_has_its_name_and_settings(docker: aiodocker.Docker) -> None:
+    engine, reference = DockerEngine(docker), "cloudrouter/imported:here"
+    packed = context.pack({"etc/hello": context.File(b"x")})
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield packed[:700]
+        yield packed[700:]
+
+    await engine.import_tar(chunks(), reference=reference, changes=['CMD ["a"]', "ENV B=c"])
+    try:
+        settings = (await docker.images.inspect(reference))["Config"]
+        assert (settings["Cmd"], settings["Env"]) == (["a"], ["B=c"])
+    finally:
+        await engine.untag_image(reference)
+
+
+async def test_pull_from_a_registry_that_is_not_there_fails(docker: aiodocker.Docker) -> None:
+    async with aclosing(DockerEngine(docker).pull("localhost:1/none:x")) as events:
         with pytest.raises(ProviderBug):
             await anext(events)

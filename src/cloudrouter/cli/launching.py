@@ -124,6 +124,9 @@ def tell_interrupted(progress: StartProgress) -> None:
     if progress.fate in ("", "removed"):
         output.note("cloudrouter: interrupted; no machine is left.")
         return
+    if progress.fate == "unknown":
+        output.note("cloudrouter: interrupted; if a machine was begun, the router removes it by itself.")
+        return
     output.say(progress.machine_id)
     output.note(f"cloudrouter: interrupted; {progress.machine_id} may still be there.")
     output.note(f"Next: cloudrouter delete {progress.machine_id}")

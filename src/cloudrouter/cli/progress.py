@@ -54,7 +54,7 @@ class StartProgress:
         self.machine_id = ""
         """Known from the moment the router has told it."""
         self.fate = ""
-        """`ready`, `removing`, `removed` or `kept`; empty before."""
+        """`ready`, `removing`, `removed`, `kept` or `unknown`; empty before."""
         self._quiet = quiet
         self._said = ""
 
@@ -63,9 +63,9 @@ class StartProgress:
         phase = str(event.get("phase"))
         if event.get("id"):
             self.machine_id = str(event["id"])
-        if phase in ("ready", "removing", "removed", "kept"):
+        if phase in ("ready", "removing", "removed", "kept", "unknown"):
             self.fate = phase
-        if phase in ("ready", "removed", "kept"):
+        if phase in ("ready", "removed", "kept", "unknown"):
             self.line.clear()
             return
         text = self._text(phase, event)

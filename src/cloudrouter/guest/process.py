@@ -63,12 +63,12 @@ class Process:
         for name in signals:
             self.send_signal(name)
         deadline = asyncio.get_running_loop().time() + grace_s
-        while (left := session_members(self.pid)) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        while (left := session_members(self.pid)) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(_POLL_S)  # grandchildren send us no signal when they end
         while left and sum(_kill(pid) for pid in left):
             await asyncio.sleep(_POLL_S)
             left = session_members(self.pid)
-        await self.ended
+        await asyncio.wait({self.ended})  # not the future itself: a cancelled waiter would cancel it
 
     def reap(self) -> None:
         """Let go of the zombie of an ended process."""

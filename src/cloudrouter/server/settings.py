@@ -51,8 +51,8 @@ def from_environment(env: Mapping[str, str], uid: int | None = None) -> Settings
     return Settings(
         state_dir=state_dir,
         runtime_dir=places.runtime_dir(env, os.getuid() if uid is None else uid),
-        default_provider=env.get("CLOUDROUTER_PROVIDER", "docker"),
-        default_image=env.get("CLOUDROUTER_IMAGE", "core"),
-        unconfirmed_grace_s=float(env.get("CLOUDROUTER_UNCONFIRMED_GRACE", "120")),
+        default_provider=env.get("CLOUDROUTER_PROVIDER") or "docker",
+        default_image=env.get("CLOUDROUTER_IMAGE") or "core",
+        unconfirmed_grace_s=float(env.get("CLOUDROUTER_UNCONFIRMED_GRACE") or 120),
         provider_options={"memory": {"root": f"{state_dir}/memory"}},
     )

@@ -68,7 +68,7 @@ def test_random_bytes_give_messages_or_the_declared_error(data: bytes, cuts: lis
             assert kind in ("text", "binary", "ping", "pong", "close")
             assert len(payload) <= 200
     except BrokenFrame as error:
-        assert error.close_code in (1002, 1007, 1009)  # noqa: PT017
+        assert error.close_code in (1002, 1007, 1009)
 
 
 @pytest.mark.parametrize(

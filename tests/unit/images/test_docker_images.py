@@ -181,20 +181,23 @@ async def test_import_when_the_source_breaks_then_its_request_is_never_whole(
 
 
 async def test_import_sends_tar_reference_and_changes(engine: Scripted, docker: aiodocker.Docker) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"one"
-        yield b"two"
-
     engine.streams("POST /images/create", b'{"status":"sha256:1"}\n')
-    await DockerEngine(docker).import_tar(chunks(), reference="a/b:c", changes=["CMD x", "ENV y"])
-    query = engine.requests[-1].query
-    assert (query["fromSrc"], query["repo"], query["tag"], query.getall("changes")) == (
-        "-",
-        "a/b",
-        "c",
-        ["CMD x", "ENV y"],
-    )
-    assert engine.bodies == [b"onetwo"]
+    engine.says("GET /images/a/b:c/json", image("sha256:1", ["a/b:c"], {}))
+    await DockerEngine(docker).import_tar(two_chunks(), reference="a/b:c", changes=["CMD x", "ENV y"])
+    query = next(request.query for request in engine.requests if request.method == "POST")
+    assert (query["fromSrc"], query["repo"], query.getall("changes")) == ("-", "a/b:c", ["CMD x", "ENV y"])
+    assert engine.bodies[0] == b"onetwo"
+
+
+async def test_import_that_the_engine_forgot_is_not_believed(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.streams("POST /images/create", b'{"status":"sha256:1"}\n')
+    with pytest.raises(ProviderBug, match="does not have it"):
+        await DockerEngine(docker).import_tar(two_chunks(), reference="a/b:c", changes=[])
+
+
+async def two_chunks() -> AsyncIterator[bytes]:
+    yield b"one"
+    yield b"two"
 
 
 async def test_pull_when_the_stream_holds_an_error_then_raises(engine: Scripted, docker: aiodocker.Docker) -> None:
@@ -254,7 +257,8 @@ async def test_list_images_says_what_is_current_and_in_use(engine: Scripted, doc
         "GET /images/json",
         [
             image("sha256:1", ["<none>:<none>"], old, 1),
-            image("sha256:2", ["cloudrouter/core:latest", wanted.reference], new, 1795493427),
+            image("sha256:2", ["docker.io/cloudrouter/core:latest", f"docker.io/{wanted.reference}"], new, 1795493427),
+            image("sha256:3", [], new, 2),
         ],
     )
     engine.says("GET /containers/json", [{"Id": "c", "ImageID": "sha256:1"}])

@@ -24,6 +24,7 @@ class FakeEngine:
         self.networks: dict[str, dict[str, Any]] = {}
         self.images = {"image:1", "sha256:helper"}
         self.calls: list[str] = []
+        self._ended = asyncio.Event()
         self.hang_at: int | None = None
         self.fault_at: int | None = None
         self.fault: Fault | None = None
@@ -43,6 +44,7 @@ class FakeEngine:
         try:
             yield self
         finally:
+            self._ended.set()
             await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -51,7 +53,7 @@ class FakeEngine:
             words = words[1:]
         self.calls.append(f"{request.method} {'/'.join(words)}")
         if self.hang_at == len(self.calls) - 1:
-            await asyncio.Event().wait()
+            await self._ended.wait()
         if self.fault is not None and self.fault_at == len(self.calls) - 1:
             answer = self.fault(request)
             if answer is None:

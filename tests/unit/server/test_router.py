@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,24 @@ def test_the_same_key_is_the_same_machine(router: Transport) -> None:
     assert first["id"] == second["id"] != other["id"]
     router.call("DELETE", routes.machine(first["id"]))
     assert start(router, key="k1")["state"] == "gone"
+
+
+def test_the_same_request_twice_at_once_is_one_machine(router: Transport) -> None:
+    def ask(_number: int) -> str:
+        own = Transport(router.socket_path)
+        try:
+            return str(start(own, key="same", name="twin")["id"])
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == 1
+    assert len(router.call("GET", routes.MACHINES)["machines"]) == 1
+
+
+def test_a_machine_larger_than_the_host_is_refused_with_its_numbers(router: Transport) -> None:
+    with pytest.raises(InvalidSpec, match="larger than this host: "):
+        start(router, cpu=5000)
 
 
 def test_a_provisional_machine_becomes_running_when_confirmed(router: Transport) -> None:

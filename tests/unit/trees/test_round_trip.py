@@ -180,15 +180,11 @@ def test_unpack_when_the_tree_is_there_already_and_read_only_then_it_is_renewed(
 
 def test_unpack_when_a_folder_may_not_even_be_entered_then_what_is_in_it_is_settled_first(unprivileged):
     target = os.fsencode(unprivileged / "target")
-    data = b"".join(
-        (
-            headers.encode(b"d/", headers.FOLDER, 0, 0, 7),
-            headers.encode(b"d/e/", headers.FOLDER, 0o500, 0, 8),
-            headers.encode(b"d/e/f", headers.FILE, 0o400, 0, 9),
-            headers.END,
-        )
-    )
-    assert unpack(Reader(iter([data])).read, target).refused == []
+    inner = [b"d/e%d/" % i for i in range(200)]  # more than the cache of open folders holds
+    data = headers.encode(b"d/", headers.FOLDER, 0, 0, 7)
+    data += b"".join(headers.encode(name, headers.FOLDER, 0o500, 0, 8) for name in inner)
+    assert unpack(Reader(iter([data + headers.END])).read, target).refused == []
     assert stat.S_IMODE(os.lstat(target + b"/d").st_mode) == 0
     os.chmod(target + b"/d", 0o700)
-    assert snapshot(target)[b"d/e"] == ("folder", 0o500, None, 8)
+    found = snapshot(target)
+    assert [found[name.rstrip(b"/")] for name in inner] == [("folder", 0o500, None, 8)] * 200

@@ -66,4 +66,4 @@ def test_the_decoder_meets_any_json_with_a_value_or_a_usage_error(body: Any) -> 
     try:
         assert dataclasses.is_dataclass(decode(StartMachine, body))
     except UsageError as error:
-        assert error.message  # noqa: PT017
+        assert error.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from typing import Any
 from cloudrouter.providers.base import LABEL_ROUTER
 from cloudrouter.providers.docker.api import EngineApi
 from cloudrouter.providers.errors import Conflict, NotFound
+from cloudrouter.wire.errors import CloudRouterError
 
 BRIDGE_PREFIX = "crb-"
 
@@ -25,19 +27,26 @@ class Network:
         self.name = f"cloudrouter-{word}"
         self.bridge = f"{BRIDGE_PREFIX}{word}"
         self._there = False
+        self._making = asyncio.Lock()
 
     async def ensure(self) -> None:
         """Make the network unless it is there; one of the same name that is not ours is a Conflict."""
         if self._there:
             return
-        if await self._find() is None:
-            body = self._body(await self._find_mtu())
-            try:
-                await self._api.settle(self._api.call("POST", "networks/create", body=body))
-            except Conflict:
-                if await self._find() is None:  # another object of this router was quicker
-                    raise
-        self._there = True
+        async with self._making:
+            if not self._there and await self._find() is None:
+                await self._make()
+            self._there = True
+
+    async def _make(self) -> None:
+        body = self._body(await self._find_mtu())
+        try:
+            await self._api.settle(self._api.call("POST", "networks/create", body=body))
+        except CloudRouterError:
+            # Another process of this router may have been quicker. Engines tell that in many ways: the name is taken
+            # (409), the bridge's name is (403); so the question is only whether the network is there now.
+            if await self._find() is None:
+                raise
 
     def forget(self) -> None:
         """Look again the next time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -99,11 +100,16 @@ async def wait_gone(process: Process, *, timeout_s: float) -> bool:
     return True
 
 
-async def wait_stopped(process: Process, *, timeout_s: float = 5.0) -> None:
-    """Wait until a process that was sent SIGSTOP is stopped or gone; TimeoutError when it is neither."""
-    async with asyncio.timeout(timeout_s):
-        while (status := look(process)) is not None and status.letter not in "Tt":
-            await asyncio.sleep(POLL_S)
+async def wait_stopped(process: Process, *, timeout_s: float) -> bool:
+    """Whether a process that was sent SIGSTOP is stopped, or gone, within the time."""
+    ends_at = time.monotonic() + timeout_s
+    while True:
+        status = look(process)
+        if status is None or status.letter in "Tt":
+            return True
+        if time.monotonic() > ends_at:
+            return False
+        await asyncio.sleep(POLL_S)
 
 
 def reap(process: Process) -> None:

@@ -177,7 +177,8 @@ class MemoryProvider:
                 stopped.update(tree)
                 for process in tree:
                     # The signal is sent at once and takes effect a little later.
-                    await processes.wait_stopped(process)
+                    if not await processes.wait_stopped(process, timeout_s=KILL_DEADLINE_S):
+                        raise Unreachable(f"A process of {folder.machine_id} cannot be frozen.")
 
     async def resume(self, handle: Handle) -> None:
         """Let the processes of the machine go on."""

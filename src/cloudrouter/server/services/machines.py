@@ -75,15 +75,14 @@ class Machines:
         context = self._context
         if key is not None and (known := await context.store.get_by_key(owner, key)) is not None:
             return known
-        row = await self._plan(owner, wanted, key)
         try:
-            row = await context.store.add(row)
-        except Conflict as error:
-            if error.details.get("field") != "name" and key is not None:
-                again = await context.store.get_by_key(owner, key)
-                if again is not None:
-                    return again
-            raise self._name_taken(owner, row.name) from error
+            row = await context.store.add(await self._plan(owner, wanted, key))
+        except Conflict:
+            # The same request may have come twice at once; then it is its own twin that took name and key.
+            twin = await context.store.get_by_key(owner, key) if key is not None else None
+            if twin is None:
+                raise
+            return twin
         context.events.emit("machine.pending", f"{row.id} is wanted", machine_id=row.id, image=row.image)
         self._provisioning.begin(row)
         return row
@@ -95,7 +94,7 @@ class Machines:
         name = self._choose_name(owner, wanted)
         image = wanted.image or context.settings.default_image
         _check_start(wanted)
-        size = decide_size(wanted, await provider.offers(Need(wanted.cpu, wanted.memory_bytes)), provider.features())
+        size = decide_size(wanted, await provider.offers(Need()), provider.features())
         await _check_image(provider, image)
         now = context.clock()
         return Row(

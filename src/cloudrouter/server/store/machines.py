@@ -105,7 +105,10 @@ class MachineStore:
                 await connection.execute(machines.insert().values(**vars(row)))
         except IntegrityError as error:
             taken = "name" if "name" in str(error.orig) else "idempotency key"
-            raise Conflict(f"The {taken} is taken.", field=taken) from error
+            fix = "Choose another name, or delete the machine that has it." if taken == "name" else "Ask again."
+            raise Conflict(
+                f"The {taken} {row.name!r} is taken.", fix=fix, next="cloudrouter ls", field=taken
+            ) from error
         self._living[row.id] = row
         return row
 
