@@ -59,7 +59,7 @@ def the_main_job(machine: str) -> None:
     run("ssh", machine, "npm test --silent 2>&1 | tail -12; exit ${PIPESTATUS[0]}")
     say("A dev server in the background, and a request against it from inside")
     run("ssh", machine, "--bg", "npm run dev")
-    ask = "curl -fsS --retry 40 --retry-delay 1 -s --retry-all-errors http://localhost:3000/ | grep -o '<title>.*</title>'"
+    ask = "curl -fsS --retry 40 --retry-delay 1 --retry-all-errors http://localhost:3000/ | grep -o '<title>.*</title>'"
     run("ssh", machine, ask)
     run("logs", machine, "--tail", "8")
     say("Build, and bring the result home")
