@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -33,9 +34,9 @@ class StepFailed(Exception):
     """A step's command did not end with 0."""
 
 
-def run(*words: str, shown: str | None = None) -> None:
+def run(*words: str) -> None:
     """Run one command of the CLI with its output as it comes."""
-    print(paint("$ " + (shown or " ".join(["cloudrouter", *words])), "1"), flush=True)
+    print(paint("$ " + shlex.join(["cloudrouter", *words]), "1"), flush=True)
     done = subprocess.run([CLI, *words], check=False)
     if done.returncode != 0:
         raise StepFailed(f"the command above ended with {done.returncode}")
@@ -59,7 +60,7 @@ def the_main_job(machine: str) -> None:
     run("ssh", machine, "npm test --silent 2>&1 | tail -12; exit ${PIPESTATUS[0]}")
     say("A dev server in the background, and a request against it from inside")
     run("ssh", machine, "--bg", "npm run dev")
-    ask = "curl -fsS --retry 40 --retry-delay 1 --retry-all-errors http://localhost:3000/ | grep -o '<title>.*</title>'"
+    ask = "curl -fs --retry 40 --retry-delay 1 --retry-all-errors http://localhost:3000/ | grep -o '<title>.*</title>'"
     run("ssh", machine, ask)
     run("logs", machine, "--tail", "8")
     say("Build, and bring the result home")

@@ -252,3 +252,17 @@ def test_a_git_project_arrives_with_its_history(user: User, tmp_path: Path) -> N
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
     machine = user.start(tmp_path)
     assert user.ok("ssh", machine, "git log --format=%s && git status --porcelain").out == b"one\n"
+
+
+def test_a_library_nobody_tuned_for_passes_its_own_tests(user: User, machine: str, tmp_path: Path) -> None:
+    # The source package comes from PyPI by way of a machine, whose pip knows the network.
+    fetch = "pip download -q --no-deps --no-binary :all: click==8.1.8 && tar xzf click-8.1.8.tar.gz"
+    user.ok("ssh", machine, fetch, timeout=300)
+    user.ok("download", machine, "click-8.1.8", tmp_path / "click")
+    library = user.start(tmp_path / "click")
+    user.ok("ssh", library, "python3 -m venv .venv && .venv/bin/pip install -q . pytest==8.3.4", timeout=300)
+    done = user.ok("ssh", library, ".venv/bin/python -m pytest -q -p no:cacheprovider", timeout=300)
+    assert b" passed" in done.out
+    assert b" failed" not in done.out
+    user.ok("ssh", library, "sed -i 's/def test_basic/def test_basic_not/; 1i assert False' tests/test_basic.py")
+    assert user.run("ssh", library, ".venv/bin/python -m pytest -q -p no:cacheprovider", timeout=300).code == 2

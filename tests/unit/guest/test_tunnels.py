@@ -112,6 +112,7 @@ async def test_a_port_when_nobody_listens_then_is_unreachable(shared: Machine) -
 
 async def test_a_reset_when_the_server_sends_one_then_the_tunnel_ends(shared: Machine) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         writer.close()

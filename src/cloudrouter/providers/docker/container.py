@@ -19,7 +19,8 @@ LABEL_CPUS = "cloudrouter.dev/cpus"
 LABEL_PREFIX = "cloudrouter.dev/label."
 CAPABILITIES = (
     # Docker's default set without MKNOD (nobody makes device nodes) and NET_RAW: on a shared bridge it would let a
-    # machine answer for its neighbours' addresses. Ping works without it.
+    # machine answer for its neighbours' addresses. ICMP sockets work without it; Debian's ping works once its file
+    # capability is taken away (setcap -r), because the kernel refuses to run a file that demands a missing one.
     "AUDIT_WRITE",  # sudo and sshd write audit records
     "CHOWN",
     "DAC_OVERRIDE",
