@@ -20,6 +20,8 @@ STDOUT, STDERR = 1, 2
 HEADER = 13
 """Bytes before a record's data: u8 stream, u64 time in ms since the epoch, u32 length, big-endian."""
 LOG_LIMIT = 64 * 1024 * 1024
+FOLDER = b"folder"
+"""What a holder says when the command may not enter its folder."""
 HOLDER_FILE, EXIT_FILE, SEGMENT = "holder", "exit", "log."
 
 _PIECE = 65536
@@ -101,7 +103,7 @@ class _Command:
             os.close(fd)
         self.streams = {out: STDOUT, err: STDERR}
         self.fault = os.read(told, 64)
-        """Why it could not be started, as digits of an errno; empty when it runs."""
+        """Why it could not be started: digits of an errno, or FOLDER. Empty when it runs."""
         os.close(told)
 
     def ending(self) -> Optional[int]:
@@ -117,12 +119,16 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, tell: int) -> None:
         stdin = os.open("/dev/null", os.O_RDONLY)
         for fd, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
             os.dup2(fd, target)
-        os.chdir(spec["cwd"])
         if spec["rights"] is not None:
             uid, gid, groups = spec["rights"]
             os.setgroups(groups)
             os.setgid(gid)
             os.setuid(uid)
+        try:
+            os.chdir(spec["cwd"])  # with the command's own rights
+        except OSError:
+            os.write(tell, FOLDER)
+            return
         _restore_signals()
         os.execvpe(spec["program"], spec["argv"], spec["env"])  # noqa: S606
     except OSError as error:

@@ -12,7 +12,7 @@ from cloudrouter.guest import commands, holder
 from cloudrouter.guest.config import write_file
 from cloudrouter.guest.environment import find_account
 from cloudrouter.guest.pipes import close_all, make_pipes, read_all, write_all
-from cloudrouter.guest.process import ending, python_words, stat_fields
+from cloudrouter.guest.process import closed_folder, ending, python_words, stat_fields
 from cloudrouter.guest.settings import MACHINE_ID
 from cloudrouter.wire.errors import CloudRouterError, Internal, NotFound, TransferFailed, UsageError
 from cloudrouter.wire.ids import is_job_id, new_job_id
@@ -210,6 +210,8 @@ def _start_error(word: bytes, value: bytes, command: Command) -> CloudRouterErro
     number = int(value) if value.isdigit() else 0
     if word == b"trouble":
         return TransferFailed(f"The job could not be started: {os.strerror(number).lower()}.")
+    if value == holder.FOLDER:
+        return closed_folder(command.cwd, command.account)
     if word == b"fault":
         code, sentence = commands.start_fault(OSError(number, os.strerror(number)), command.program)
         return NotFound(f"{sentence}.") if code == 127 else UsageError(f"{sentence}.")

@@ -12,6 +12,8 @@ import sys
 import termios
 from dataclasses import dataclass
 
+from cloudrouter.wire.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,22 +99,26 @@ class Children:
         stderr: int,
         terminal: bool = False,
     ) -> Process:
-        """Start a program in a session of its own; OSError as exec reports it."""
-        rights: dict[str, Any] = {}
+        """Start a program in a session of its own; OSError as exec reports it, UsageError for a closed folder."""
+        rights: dict[str, Any] = {"cwd": cwd}
         if account.switch:
+            # The folder is entered with the account's own rights: `cwd` would be entered with the guest's.
             rights = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
-        popen = subprocess.Popen(
-            list(argv),
-            executable=program,
-            cwd=cwd,
-            env=env,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            preexec_fn=self._preparation(terminal=terminal),  # safe: the guest has one thread
-            **rights,
-        )
+        try:
+            popen = subprocess.Popen(
+                list(argv),
+                executable=program,
+                env=env,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                # Safe, since the guest has one thread.
+                preexec_fn=self._preparation(cwd if account.switch else None, terminal=terminal),
+                **rights,
+            )
+        except subprocess.SubprocessError:
+            raise closed_folder(cwd, account) from None
         process = Process(popen, self)
         self._live.add(process)
         return process
@@ -125,10 +131,10 @@ class Children:
         for process in list(self._live):
             process.look()
 
-    def _preparation(self, *, terminal: bool) -> Optional[Callable[[], None]]:
-        """What the child does before exec, where something must be done."""
+    def _preparation(self, cwd: Optional[bytes], *, terminal: bool) -> Optional[Callable[[], None]]:
+        """What the child does before exec, with its final rights, where something must be done."""
         soft = self._soft_files
-        if not terminal and soft is None:
+        if not terminal and soft is None and cwd is None:
             return None
 
         def prepare() -> None:
@@ -136,8 +142,15 @@ class Children:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             if soft is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            if cwd is not None:
+                os.chdir(cwd)
 
         return prepare
+
+
+def closed_folder(cwd: bytes, account: Account) -> UsageError:
+    """The error of a folder that is there, but not for this account."""
+    return UsageError(f"The folder {cwd.decode('utf-8', 'replace')} cannot be entered by {account.name}.")
 
 
 def ending(status: int) -> Ending:

@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import websockets
 from websockets.asyncio.client import ClientConnection, unix_connect
 
 from cloudrouter.wire.streams import FINAL, MESSAGE_LIMIT, STDERR, STDOUT
 
 TOKEN = "a-token-of-the-tests"
 MACHINE_ID = "cr_23456789"
+LIBRARIES = os.path.dirname(os.path.dirname(websockets.__file__))
 SRC = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../../src"))
 
 
@@ -57,7 +59,9 @@ class Outcome:
 class Machine:
     """A guest with folders of its own; it can be killed and started again on the same state."""
 
-    def __init__(self, env: Mapping[str, str] | None = None, *, prefix: Iterable[str] = ()) -> None:
+    def __init__(
+        self, env: Mapping[str, str] | None = None, *, prefix: Iterable[str] = (), python: str = sys.executable
+    ) -> None:
         self.root = tempfile.mkdtemp(prefix="cr-guest-")
         self.home = f"{self.root}/home"
         self.workspace = f"{self.root}/home/workspace"
@@ -65,6 +69,7 @@ class Machine:
         self.socket = f"{self.root}/guest.sock"
         self.env = dict(env or {})
         self._prefix = list(prefix)
+        self._python = python
         os.makedirs(self.workspace)
         self.first_lines: list[str] = []
         self.process = self._start()
@@ -82,10 +87,11 @@ class Machine:
             **self.env,
         }
         program = (
-            f"import runpy, sys; sys.path[:0] = [{SRC!r}]; "
+            f"import runpy, sys; sys.path[:0] = {[SRC, LIBRARIES]!r}; "
             "runpy.run_module('cloudrouter.guest', None, '__main__', True)"
         )
-        process = subprocess.Popen([*self._prefix, sys.executable, "-c", program], env=env, stderr=subprocess.PIPE)
+        words = [*self._prefix, self._python, "-c", program]
+        process = subprocess.Popen(words, env=env, stderr=subprocess.PIPE)
         assert process.stderr is not None
         self.first_lines = []
         while not self.first_lines or "listens on" not in self.first_lines[-1]:

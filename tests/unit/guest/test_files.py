@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from tests.unit.guest.machine import Machine, Outcome, finish, processes_of, send, until
-
 from websockets.exceptions import ConnectionClosed
 
 from cloudrouter.trees.pack import pack, pack_file

@@ -107,7 +107,15 @@ async def _pump_out(guest: ClientConnection, socket: WebSocket[Any, Any, Any]) -
             ) from error
     if not final:
         raise Unreachable("The guest closed the stream without an answer.", next="cloudrouter ls")
-    await socket.close()
+    await _close(socket)
+
+
+async def _close(socket: WebSocket[Any, Any, Any]) -> None:
+    try:
+        await socket.close()
+    except (WebSocketException, RuntimeError, OSError) as failure:
+        # Who has heard the end need not wait for this.
+        log.debug("client left", reason=type(failure).__name__)
 
 
 async def _end(socket: WebSocket[Any, Any, Any], error: CloudRouterError) -> None:

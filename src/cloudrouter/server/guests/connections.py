@@ -37,10 +37,11 @@ class Guests:
     async def stream(self, row: Row) -> AsyncIterator[ClientConnection]:
         """A stream of one's own; closed at the end. A spare is made ready for the next caller meanwhile."""
         connection = self._take_spare(row.id) or await self._open(row)
-        self._prepare_spare(row)
         try:
             yield connection
         finally:
+            # Now, and not while the operation runs: opening one would take the guest's time from the command.
+            self._prepare_spare(row)
             # The guest ends the operation when its stream goes; nobody waits for the closing handshake.
             connection.transport.abort() if connection.close_code is None else None
 
