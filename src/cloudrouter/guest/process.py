@@ -12,12 +12,13 @@ import sys
 import termios
 from dataclasses import dataclass
 
+from cloudrouter.guest import rights
 from cloudrouter.wire.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Callable, Optional
+    from typing import Callable, Optional
 
     from cloudrouter.guest.environment import Account
 
@@ -100,25 +101,23 @@ class Children:
         terminal: bool = False,
     ) -> Process:
         """Start a program in a session of its own; OSError as exec reports it, UsageError for a closed folder."""
-        rights: dict[str, Any] = {"cwd": cwd}
-        if account.switch:
-            # The folder is entered with the account's own rights: `cwd` would be entered with the guest's.
-            rights = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
         try:
-            popen = subprocess.Popen(
-                list(argv),
-                executable=program,
-                env=env,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-                # Safe, since the guest has one thread.
-                preexec_fn=self._preparation(cwd if account.switch else None, terminal=terminal),
-                **rights,
-            )
-        except subprocess.SubprocessError:
-            raise closed_folder(cwd, account) from None
+            with rights.of(account):
+                popen = subprocess.Popen(
+                    list(argv),
+                    executable=program,
+                    cwd=cwd,
+                    env=env,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    start_new_session=True,
+                    preexec_fn=self._preparation(terminal=terminal),  # safe, since the guest has one thread
+                )
+        except PermissionError as error:
+            if error.filename == cwd:
+                raise closed_folder(cwd, account) from None
+            raise
         process = Process(popen, self)
         self._live.add(process)
         return process
@@ -131,10 +130,10 @@ class Children:
         for process in list(self._live):
             process.look()
 
-    def _preparation(self, cwd: Optional[bytes], *, terminal: bool) -> Optional[Callable[[], None]]:
-        """What the child does before exec, with its final rights, where something must be done."""
+    def _preparation(self, *, terminal: bool) -> Optional[Callable[[], None]]:
+        """What the child does before exec, where something must be done."""
         soft = self._soft_files
-        if not terminal and soft is None and cwd is None:
+        if not terminal and soft is None:
             return None
 
         def prepare() -> None:
@@ -142,8 +141,6 @@ class Children:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             if soft is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-            if cwd is not None:
-                os.chdir(cwd)
 
         return prepare
 

@@ -51,13 +51,27 @@ def machine() -> Iterator[Machine]:
 
 async def test_a_command_when_run_then_is_the_user_in_all_its_groups_and_no_more(machine: Machine) -> None:
     account = pwd.getpwnam(USER)
-    outcome = await machine.run("id -u; id -g; id -G; grep CapEff /proc/self/status; echo $USER; cat /etc/shadow")
-    uid, gid, groups, capabilities, name = outcome.stdout.decode().splitlines()
-    assert (int(uid), int(gid)) == (account.pw_uid, account.pw_gid)
-    assert {int(word) for word in groups.split()} == set(os.getgrouplist(USER, account.pw_gid))
-    assert int(capabilities.split()[1], 16) == 0
-    assert name == USER
-    assert b"Permission denied" in outcome.stderr
+    for tty in (None, {"cols": 80, "rows": 24}):
+        outcome = await machine.run("cat /proc/self/status; echo User: $USER; cat /etc/shadow; true", tty=tty)
+        status = dict(line.split(":", 1) for line in outcome.stdout.decode().splitlines() if ":" in line)
+        assert [int(word) for word in status["Uid"].split()] == [account.pw_uid] * 4  # the saved one, too
+        assert [int(word) for word in status["Gid"].split()] == [account.pw_gid] * 4
+        assert {int(word) for word in status["Groups"].split()} == set(os.getgrouplist(USER, account.pw_gid))
+        assert [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4
+        assert status["User"].strip() == USER
+        assert b"Permission denied" in outcome.stdout + outcome.stderr
+
+
+async def test_the_guest_when_a_command_was_started_then_is_root_again(machine: Machine) -> None:
+    def status() -> list[str]:
+        with open(f"/proc/{machine.pid}/status") as file:
+            return [line for line in file if line.startswith(("Uid", "Gid", "Groups", "Cap"))]
+
+    before = status()
+    await machine.run("true")
+    await machine.ask({"op": "exec", "argv": ["/root/no-such-program"]})
+    await machine.run("true", cwd="/root")
+    assert status() == before
 
 
 async def test_a_terminal_when_given_then_belongs_to_the_user(machine: Machine) -> None:

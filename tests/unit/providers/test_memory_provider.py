@@ -174,3 +174,17 @@ async def test_create_when_cut_before_the_start_then_is_pending_and_finished_lat
     assert [seen.state for seen in await listed(provider)] == [base.PENDING]
     await provider.create(spec)
     assert [seen.state for seen in await listed(provider)] == [base.RUNNING]
+
+
+async def test_changes_when_somebody_else_has_the_machine_then_wait(provider: MemoryProvider, tmp_path: Path) -> None:
+    handle, _inside = await born(provider)
+    other = new_provider(tmp_path)
+    folder = MachineFolder(provider._root, handle.data["machine_id"])
+    async with folder.locked():
+        waiting = asyncio.create_task(other.delete(handle))
+        done, _pending = await asyncio.wait({waiting}, timeout=0.1)
+        assert not done
+        assert (await provider.inspect(handle)).state == base.RUNNING
+    await waiting
+    assert (await provider.inspect(handle)).state == base.GONE
+    assert os.listdir(provider._root) == []

@@ -21,6 +21,7 @@ from cloudrouter.wire.errors import CloudRouterError
 LABEL_HELPER = "cloudrouter.dev/helper"
 RECHECK_S = 300.0
 HELPER_DEADLINE_S = 40.0
+HELPER_LIFE_S = 90.0
 BRIDGES = BRIDGE_PREFIX + "*"
 FindImage = Callable[[], Awaitable[str]]
 _CAPABILITIES = ["NET_ADMIN", "DAC_OVERRIDE"]
@@ -65,10 +66,11 @@ class Walls:
         return self._seen_at is not None and 0 <= self._clock() - self._seen_at < RECHECK_S
 
     async def _remove_old_helpers(self) -> None:
-        """A helper outlives its call only when this process was killed meanwhile."""
+        """A helper outlives its call only when its process was killed; a young one is still at work for somebody."""
         filters = json.dumps({"label": [f"{LABEL_ROUTER}={self._router_id}", LABEL_HELPER]})
         for entry in await self._api.call("GET", "containers/json", params={"all": "1", "filters": filters}):
-            await self._remove(entry["Id"])
+            if self._clock() - float(entry.get("Created") or 0) > HELPER_LIFE_S:
+                await self._remove(entry["Id"])
 
     async def _run_helper(self, image: str, arguments: list[str]) -> dict[str, Any]:
         try:
