@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable
 
 import structlog
@@ -36,21 +37,25 @@ class Reconcile:
 
     async def look(self) -> None:
         """One comparison with every provider; a provider that does not answer is left for the next time."""
+        strays: dict[str, Observation] = {}
         for name, provider in self._context.providers.items():
-            rows = [row for row in self._context.store.living() if row.provider == name]
+            rows = {row.id: row for row in self._context.store.living() if row.provider == name}
             try:
-                seen = {one.machine_id: one async for one in provider.list()}
+                everything = [one async for one in provider.list()]
             except CloudRouterError as error:
                 if rows:
                     log.warning("provider does not answer", provider=name, reason=error.message)
                 continue
-            for row in rows:
-                await self._guarded(row.id, self._settle(row, seen.get(row.id)))
-            known = {row.id for row in self._context.store.living()}
-            for one in seen.values():
-                if one.machine_id not in known:
-                    await self._guarded(one.machine_id, self._orphan(one))
-            self._orphans = {key: at for key, at in self._orphans.items() if key in seen and key not in known}
+            for row in rows.values():
+                mine = [one for one in everything if one.machine_id == row.id and _is_of(row, one)]
+                await self._guarded(row.id, self._settle(row, mine[0] if mine else None))
+            for one in everything:
+                current = self._context.store.get(one.machine_id)
+                if current is None or not _is_of(current, one):
+                    strays[_key(one)] = one
+        self._orphans = {key: at for key, at in self._orphans.items() if key in strays}
+        for one in strays.values():
+            await self._guarded(one.machine_id, self._orphan(one))
 
     async def _guarded(self, machine_id: str, settling: Awaitable[None]) -> None:
         try:
@@ -95,8 +100,9 @@ class Reconcile:
                 await self._context.set(row, state=states.STOPPED, reason=reason, started_at=None)
 
     async def _orphan(self, seen: Observation) -> None:
+        """What no book knows, or knows by another handle, is removed; the grace is for a row that is being written."""
         now = self._context.clock()
-        first = self._orphans.setdefault(seen.machine_id, now)
+        first = self._orphans.setdefault(_key(seen), now)
         if now - first < self._context.settings.orphan_grace_s:
             return
         provider = self._context.provider(seen.handle.provider)
@@ -106,3 +112,12 @@ class Reconcile:
             f"{seen.machine_id} was in no book and is removed",
             machine_id=seen.machine_id,
         )
+
+
+def _key(seen: Observation) -> str:
+    return json.dumps([seen.handle.provider, dict(seen.handle.data)], sort_keys=True)
+
+
+def _is_of(row: Row, seen: Observation) -> bool:
+    """Whether the book means this object: by its handle, once there is one."""
+    return row.handle is None or row.handle == dict(seen.handle.data)

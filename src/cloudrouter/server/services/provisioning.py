@@ -12,7 +12,7 @@ from cloudrouter.providers.base import Handle
 from cloudrouter.server.services.context import Context
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import states
-from cloudrouter.wire.errors import CloudRouterError, ProviderBug, TimedOut, Unreachable
+from cloudrouter.wire.errors import CloudRouterError, NotRunning, ProviderBug, TimedOut, Unreachable
 
 FIRST_RETRY_S = 0.01
 LAST_RETRY_S = 0.25
@@ -88,7 +88,7 @@ class Provisioning:
                 while True:
                     try:
                         await context.guests.ask(row, request)
-                    except Unreachable as error:
+                    except (Unreachable, NotRunning) as error:
                         reason = error.message
                     else:
                         return
