@@ -17,9 +17,10 @@ pytestmark = pytest.mark.engine
 
 
 def containers(user: User) -> list[str]:
-    """All containers of the user's router."""
+    """The containers of all machines of the user's router."""
+    words = ["docker", "ps", "-aq", "--filter", "label=cloudrouter.dev/machine", "--filter"]
     label = f"label=cloudrouter.dev/router={user.router_id()}"
-    done = subprocess.run(["docker", "ps", "-aq", "--filter", label], check=True, stdout=subprocess.PIPE)
+    done = subprocess.run([*words, label], check=True, stdout=subprocess.PIPE)
     return done.stdout.decode().split()
 
 
@@ -266,3 +267,14 @@ def test_a_library_nobody_tuned_for_passes_its_own_tests(user: User, machine: st
     assert b" failed" not in done.out
     user.ok("ssh", library, "sed -i 's/def test_basic/def test_basic_not/; 1i assert False' tests/test_basic.py")
     assert user.run("ssh", library, ".venv/bin/python -m pytest -q -p no:cacheprovider", timeout=300).code == 2
+
+
+def test_a_job_is_asked_to_end_when_its_machine_stops(user: User, machine: str) -> None:
+    line = "trap 'echo told; exit 9' TERM; echo up; while :; do sleep 0.1; done"
+    job = json.loads(user.ok("ssh", "--bg", "--json", machine, line).out)["job"]["id"]
+    until(lambda: user.ok("logs", machine, job).out == b"up\n", "the job")
+    user.ok("stop", machine)
+    user.ok("resume", machine)
+    assert user.ok("logs", machine, job).out == b"up\ntold\n"
+    (ended,) = user.json("ps", machine)["jobs"]
+    assert (ended["state"], ended["code"]) == ("exited", 9)

@@ -138,11 +138,19 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, tell: int) -> None:
 
 
 def _restore_signals() -> None:
-    """Python ignores these two, and a program must not inherit that."""
+    """Python ignores the first two, the holder the third, and a program must not inherit that."""
     import _signal  # type: ignore[import-not-found]  # `signal` costs every holder 1 MB for its enums
 
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+
+
+def _stay_for_the_end() -> None:
+    """TERM goes to everybody when the machine stops: the command ends by it, and how it ended is still written."""
+    import _signal
+
+    _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
 
 
 def main() -> None:
@@ -150,6 +158,7 @@ def main() -> None:
     spec = marshal.loads(_read_all(0))  # noqa: S302 - from the guest, which is the same program
     folder = spec["folder"]
     os.chdir("/")
+    _stay_for_the_end()
     try:
         _note_holder(folder, 0)
         room = os.open(f"{folder}/{EXIT_FILE}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

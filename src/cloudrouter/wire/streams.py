@@ -7,7 +7,8 @@ The opener's first message is text: a JSON object whose `op` says what the strea
   So a command that does not read its input never blocks a signal.
 * opener -> guest, text: {"eof": true}, {"signal": "INT"}, {"resize": [columns, rows]}.
 * guest -> opener, binary: one channel byte (STDOUT or STDERR), then data. Back-pressure is the socket's own.
-* guest -> opener, text: {"started": {...}}, {"window": n}, and last one of FINAL; then the guest closes.
+* guest -> opener, text: {"started": {...}}, {"window": n}, {"eof": true} (tcp: the far side has ended its half), and
+  last one of FINAL; then the guest closes.
 
 Operations and their final message:
 

@@ -18,6 +18,8 @@ from cloudrouter.wire import routes, streams
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, UsageError
 
 FIRST_MESSAGE_DEADLINE_S = 30.0
+NOT_FINAL = ('{"window"', '{"started"', '{"eof"')
+"""How the guest's words begin after which more is to come."""
 
 log = structlog.get_logger("streams")
 
@@ -96,7 +98,7 @@ async def _pump_out(guest: ClientConnection, socket: WebSocket[Any, Any, Any]) -
             if isinstance(message, bytes):
                 await send({"type": "websocket.send", "bytes": message, "text": None})
             else:
-                final = final or not message.startswith(('{"window"', '{"started"'))
+                final = final or not message.startswith(NOT_FINAL)
                 await send({"type": "websocket.send", "bytes": None, "text": message})
     except ConnectionClosed as error:
         if not final:
