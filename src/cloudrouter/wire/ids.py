@@ -74,7 +74,7 @@ def name_fault(name: str) -> str | None:
 def name_from_folder(folder: str) -> str:
     """A legal machine name made from a folder's name; empty when nothing of it can be used."""
     word = "".join(c if c in _NAME_REST else "-" for c in folder.lower())
-    word = word.strip("-0123456789")[:NAME_LIMIT].rstrip("-")
+    word = word.lstrip("-0123456789")[:NAME_LIMIT].rstrip("-")
     while "--" in word:
         word = word.replace("--", "-")
     return "" if word.startswith("cr-") else word

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cloudrouter.wire.errors import UsageError
+
 SERVER = "/v1/server"
 SERVER_STOP = "/v1/server/stop"
 DOCTOR = "/v1/doctor"
@@ -15,7 +17,13 @@ IDEMPOTENCY_HEADER = "idempotency-key"
 
 
 def machine(ref: str, *rest: str) -> str:
-    """`/v1/machines/{ref}/...`; the reference is percent-encoded as far as its grammar could need it."""
+    """`/v1/machines/{ref}/...`; UsageError for a reference that can be none: empty, or a path."""
+    if not ref or "/" in ref or "\0" in ref:
+        raise UsageError(
+            f"{ref[:60]!r} is not a machine." if ref else "The machine's id is empty.",
+            fix="Give an id such as cr_7k2m9xqd or a name; an empty one may come from a start that failed.",
+            next="cloudrouter ls",
+        )
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else _escape(c) for c in ref)
     return "/".join((MACHINES, safe, *rest))
 

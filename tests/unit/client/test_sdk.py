@@ -244,8 +244,10 @@ def test_list_get_and_delete(client: Client, router: FakeRouter) -> None:
     assert router.requests() == [
         "GET /v1/machines", "GET /v1/machines?all=true", "GET /v1/machines/proj", f"DELETE /v1/machines/{ID}",
     ]  # fmt: skip
-    with pytest.raises(NotFound):
+    with pytest.raises(UsageError, match="is not a machine"):
         client.get("none/../x")
+    with pytest.raises(NotFound):
+        client.get("none")
 
 
 def test_answer_that_is_no_machine_is_an_error(fake_router: Make) -> None:

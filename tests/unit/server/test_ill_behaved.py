@@ -213,3 +213,24 @@ async def test_a_machine_is_stopped_at_its_deadline(tmp_path: Path) -> None:
         await services.machines.extend("local", row.id, 60)
         assert (await services.machines.resume("local", row.id)).state == "running"
         await services.machines.delete("local", row.id)
+
+
+async def test_a_list_says_when_the_provider_does_not_answer(tmp_path: Path) -> None:
+    class Dead(fakes.Wrapper):
+        dead = False
+
+        async def check(self) -> None:
+            if self.dead:
+                raise NoCapacity("The line is cut.")
+            await super().check()
+
+    stage = Stage(tmp_path, Dead)
+    async with stage.open() as services:
+        row = await services.machines.start("local", SMALL)
+        await until(lambda: state(services, row) == "running", "the start")
+        assert await services.machines.doubts(await services.machines.list("local")) == []
+        stage.provider.dead = True
+        (doubt,) = await services.machines.doubts(await services.machines.list("local"))
+        assert "as last seen: The line is cut." in doubt.message
+        stage.provider.dead = False
+        await services.machines.delete("local", row.id)

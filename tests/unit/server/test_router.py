@@ -89,6 +89,19 @@ def test_the_same_key_is_the_same_machine(router: Transport) -> None:
     assert start(router, key="k1")["state"] == "gone"
 
 
+def test_many_starts_of_one_folder_at_once_get_a_name_each(router: Transport) -> None:
+    def ask(_number: int) -> str:
+        own = Transport(router.socket_path)
+        try:
+            return str(start(own, labels={"folder": "proj"})["name"])
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        names = sorted(pool.map(ask, range(8)))
+    assert names == ["proj", *(f"proj-{number}" for number in range(2, 9))]
+
+
 def test_the_same_request_twice_at_once_is_one_machine(router: Transport) -> None:
     def ask(_number: int) -> str:
         own = Transport(router.socket_path)

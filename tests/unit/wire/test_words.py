@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrouter.wire import durations, ids, places, routes, sizes, states
+from cloudrouter.wire.errors import UsageError
 
 
 def test_new_ids_are_whole_ids_and_differ() -> None:
@@ -46,7 +47,16 @@ def test_a_name_made_from_a_folder_is_legal_or_empty(folder: str) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("My Project", "my-project"), ("2048", ""), ("todo-web", "todo-web"), ("cr-x", ""), ("été", "t"), ("a__b", "a-b")],
+    [
+        ("My Project", "my-project"),
+        ("2048", ""),
+        ("todo-web", "todo-web"),
+        ("cr-x", ""),
+        ("été", "t"),
+        ("a__b", "a-b"),
+        ("p2", "p2"),
+        ("my_App.v3", "my-app-v3"),
+    ],
 )
 def test_names_keep_what_can_be_kept_of_a_folder(folder: str, name: str) -> None:
     assert ids.name_from_folder(folder) == name
@@ -120,6 +130,11 @@ def test_every_state_has_a_way_to_its_end() -> None:
     assert {after for follow in states.NEXT.values() for after in follow} <= set(states.NEXT)
 
 
+def test_an_empty_reference_is_named_before_anything_is_asked() -> None:
+    with pytest.raises(UsageError, match="empty"):
+        routes.machine("")
+
+
 def test_places_follow_the_environment() -> None:
     assert places.socket_path({"XDG_RUNTIME_DIR": "/run/user/7"}, 7) == "/run/user/7/cloudrouter/router.sock"
     assert places.socket_path({}, 7) == "/tmp/cloudrouter-7/router.sock"
@@ -145,7 +160,11 @@ def test_a_private_folder_is_fine() -> None:
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_reference_never_leaves_its_path_segment(ref: str) -> None:
-    path = routes.machine(ref, "stop")
+    try:
+        path = routes.machine(ref, "stop")
+    except UsageError:
+        assert set(ref) & set("/\0")
+        return
     assert path.count("/") == 4
     assert path.isascii()
     assert not set(path) & set("?# \r\n")

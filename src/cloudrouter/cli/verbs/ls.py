@@ -27,6 +27,9 @@ def configure(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the machines, or a hint when there are none."""
     answer = connect_router().call("GET", routes.MACHINES + ("?all=true" if args.all else ""))
+    for doubt in answer.get("errors", ()):
+        output.note(f"cloudrouter: {output.escape(doubt['message'])}")
+        output.note(f"Next: {output.escape(doubt['next'])}")
     if args.json:
         output.say_json(answer)
         return 0

@@ -34,7 +34,8 @@ async def strict_body(request: Request[Any, Any, Any], kind: type[Any]) -> Any:
 async def list_machines(services: Asked, owner: Owner, all: FromQuery[bool] = False) -> MachineList:  # noqa: A002, FBT002
     """Living machines, oldest first; `all=true` shows gone ones too."""
     rows = await services.machines.list(owner, all_states=all)
-    return MachineList([services.view(row) for row in rows])
+    doubts = await services.machines.doubts(rows)
+    return MachineList([services.view(row) for row in rows], [doubt.to_json() for doubt in doubts])
 
 
 @post(routes.MACHINES, summary="Start a machine", status_code=201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,10 +24,14 @@ from cloudrouter.wire.errors import (
     InvalidSpec,
     NotFound,
     NotRunning,
+    Unreachable,
     UsageError,
 )
 from cloudrouter.wire.machines import StartMachine
 
+NAME_ATTEMPTS = 100
+CHECK_DEADLINE_S = 1.0
+"""How long `ls` waits for a provider's sign of life."""
 MAX_EXTEND_S = 10 * 365 * 86400.0
 
 log = structlog.get_logger("machines")
@@ -40,6 +45,20 @@ class Machines:
         self._provisioning = provisioning
 
     # -- looking up ---------------------------------------------------------------------------------------------
+
+    async def doubts(self, rows: list[Row]) -> list[CloudRouterError]:
+        """Why what these rows say may be out of date: their providers do not answer."""
+        named = {row.provider for row in rows if row.state != states.GONE}
+        doubts: list[CloudRouterError] = []
+        for name in sorted(named & set(self._context.providers)):
+            try:
+                async with asyncio.timeout(CHECK_DEADLINE_S):
+                    await self._context.provider(name).check()
+            except (CloudRouterError, TimeoutError) as error:
+                said = error.message if isinstance(error, CloudRouterError) else "it took too long."
+                message = f"The provider {name} does not answer, so its machines are shown as last seen: {said}"
+                doubts.append(Unreachable(message, fix="Look what is wrong.", next="cloudrouter doctor"))
+        return doubts
 
     async def list(self, owner: str, *, all_states: bool = False) -> list[Row]:
         """Living machines, oldest first; with all_states also gone ones."""
@@ -75,14 +94,18 @@ class Machines:
         context = self._context
         if key is not None and (known := await context.store.get_by_key(owner, key)) is not None:
             return known
-        try:
-            row = await context.store.add(await self._plan(owner, wanted, key))
-        except Conflict:
-            # The same request may have come twice at once; then it is its own twin that took name and key.
-            twin = await context.store.get_by_key(owner, key) if key is not None else None
-            if twin is None:
-                raise
-            return twin
+        for attempt in range(NAME_ATTEMPTS):
+            try:
+                row = await context.store.add(await self._plan(owner, wanted, key))
+                break
+            except Conflict:
+                # The same request may have come twice at once; then it is its own twin that took name and key.
+                twin = await context.store.get_by_key(owner, key) if key is not None else None
+                if twin is not None:
+                    return twin
+                # A name of our own choosing may have been taken since it was chosen; the next one is free.
+                if wanted.name is not None or attempt == NAME_ATTEMPTS - 1:
+                    raise
         context.events.emit("machine.pending", f"{row.id} is wanted", machine_id=row.id, image=row.image)
         self._provisioning.begin(row)
         return row
@@ -310,7 +333,7 @@ async def _check_image(provider: base.Provider, image: str) -> None:
     if not isinstance(provider, Images) or image == "core":
         return
     if await provider.resolve_image(image) is None:
-        known = ", ".join(str(one["name"]) for one in await provider.list_images()) or "none"
+        known = ", ".join(sorted({str(one["name"]) for one in await provider.list_images()})) or "none"
         raise InvalidSpec(
             f"There is no image {finding.shown(image)} in the engine.",
             fix=f"Images here: {known}. Others are taken by their full name once the engine has them.",
