@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 
 import pytest
@@ -12,6 +13,12 @@ ENGINE_SOCKETS = (
     f"{os.environ.get('XDG_RUNTIME_DIR', '/run')}/podman/podman.sock",
     "/run/podman/podman.sock",
 )
+
+
+def pytest_configure() -> None:
+    """Tests send INT and QUIT to what they start; a runner in the background ignores both and hands that down."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def engine_answers() -> bool:

@@ -23,6 +23,8 @@ from cloudrouter.wire.streams import FINAL, MESSAGE_LIMIT, STDERR, STDOUT
 TOKEN = "a-token-of-the-tests"
 MACHINE_ID = "cr_23456789"
 LIBRARIES = os.path.dirname(os.path.dirname(websockets.__file__))
+NAMED_SIGNALS = 0x7FFFFFFF
+"""Signals 1 to 31; what lies above is the C library's own and may come down from whoever runs the tests."""
 SRC = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../../src"))
 
 
