@@ -255,6 +255,19 @@ def test_a_git_project_arrives_with_its_history(user: User, tmp_path: Path) -> N
     assert user.ok("ssh", machine, "git log --format=%s && git status --porcelain").out == b"one\n"
 
 
+def test_a_download_brings_no_repository_unless_asked(user: User, machine: str, tmp_path: Path) -> None:
+    # What a hostile machine would send: settings that run a command here at the next `git status`.
+    user.ok(
+        "ssh", machine, "git init -q sub && git -C sub config core.fsmonitor evil && echo x > sub/file && mkdir .GIT"
+    )
+    done = user.ok("download", machine, ".", tmp_path / "out")
+    assert "--with-git" in done.err_text
+    assert sorted(os.listdir(tmp_path / "out")) == ["sub"]
+    assert os.listdir(tmp_path / "out" / "sub") == ["file"]
+    user.ok("download", machine, ".", tmp_path / "all", "--with-git")
+    assert (tmp_path / "all" / "sub" / ".git" / "config").exists()
+
+
 def test_a_library_nobody_tuned_for_passes_its_own_tests(user: User, machine: str, tmp_path: Path) -> None:
     # The source package comes from PyPI by way of a machine, whose pip knows the network.
     fetch = "pip download -q --no-deps --no-binary :all: click==8.1.8 && tar xzf click-8.1.8.tar.gz"

@@ -73,12 +73,19 @@ def put(
 
 
 def download(
-    transport: Transport, machine_id: str, remote: str, local: str, *, progress: Progress | None = None
+    transport: Transport,
+    machine_id: str,
+    remote: str,
+    local: str,
+    *,
+    with_git: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Fetch a folder's contents into `local`, or a file to it (into it when local is a folder or ends with /).
 
     What the machine sends is not trusted: nothing is written outside local, and links that lead out of it are
-    refused. Returns `{"path", "kind", "files", "dirs", "links", "bytes"}`; TransferFailed, naming what arrived,
+    refused. `.git` is left out unless with_git: its settings and hooks run commands here as soon as git is used.
+    Returns `{"path", "kind", "files", "dirs", "links", "bytes", "git_left_out"}`; TransferFailed, naming what arrived,
     unless everything did.
     """
     watch = _Watch("downloading", progress)
@@ -93,7 +100,7 @@ def download(
             watch.tell(report.files, report.bytes)
 
         if kind == "tree":
-            report = unpack(reader.read, target, on_progress=tell)
+            report = unpack(reader.read, target, on_progress=tell, leave_out=None if with_git else _is_of_git)
         else:
             report = unpack_file(reader.read, target, on_progress=tell)
         while reader.read(CHUNK):
@@ -101,7 +108,12 @@ def download(
     watch.tell(report.files, report.bytes, last=True)
     counts = {"files": report.files, "dirs": report.dirs, "links": report.links, "bytes": report.bytes}
     _check_download(report, counts, source.done, target)
-    return {"path": target, "kind": kind, **counts}
+    return {"path": target, "kind": kind, **counts, "git_left_out": any(report.left_out.values())}
+
+
+def _is_of_git(name: bytes) -> bool:
+    # In any case of letters: some file systems here do not tell .GIT from .git.
+    return b".git" in name.lower().split(b"/")
 
 
 def _open_local(local: str, report: PackReport) -> tuple[str, Iterator[bytes]]:
@@ -261,10 +273,9 @@ def _check_download(report: UnpackReport, counts: dict[str, Any], done: dict[str
         names = _list((printable(str(name).encode()), str(why)) for name, why in pairs)
         raise TransferFailed(f"Not everything could be read in the machine: {names}. {arrived}.", **counts)
     for word in ("files", "links", "bytes"):
-        if word in done and done[word] != counts[word]:
-            raise TransferFailed(
-                f"The machine sent {done[word]} {word} and {counts[word]} were written. {arrived}.", **counts
-            )
+        expected = counts[word] + report.left_out[word]
+        if word in done and done[word] != expected:
+            raise TransferFailed(f"The machine sent {done[word]} {word} and {expected} arrived. {arrived}.", **counts)
 
 
 def _list(pairs: Iterable[tuple[str, str]]) -> str:

@@ -56,6 +56,8 @@ class UnpackReport:
         self.refused: list[tuple[str, str]] = []
         """(name that is safe to print, reason) of the first MAX_REFUSED entries that were not written."""
         self.refused_count = 0
+        self.left_out = {"files": 0, "links": 0, "bytes": 0}
+        """What the caller did not want."""
 
 
 class _Refused(Exception):
@@ -69,6 +71,7 @@ def unpack(
     policy: str = CONTAINED,
     on_progress: Optional[Callable[[UnpackReport], None]] = None,
     limits: Optional[Limits] = None,
+    leave_out: Optional[Callable[[bytes], bool]] = None,
 ) -> UnpackReport:
     """Write the stream's files, folders and links below root, which is made when it is missing.
 
@@ -78,12 +81,13 @@ def unpack(
     "any" makes them all. A file appears whole, under its name, or not at all. One entry that cannot be written is in
     the report; a damaged or short stream, a passed limit or a full disk raises TransferFailed, and what was whole by
     then stays.
+    Names for which leave_out says yes are passed over and counted apart.
     """
     if policy not in (CONTAINED, ANY):
         raise ValueError(f"unknown link policy {policy!r}")
     limits = limits or Limits()
     root = os.fsencode(root)
-    work = _Unpacker(_open_root(root), policy, limits, on_progress)
+    work = _Unpacker(_open_root(root), policy, limits, on_progress, leave_out)
     try:
         work.run(Entries(Source(read)))
     finally:
@@ -133,8 +137,10 @@ class _Unpacker:
         policy: str,
         limits: Limits,
         on_progress: Optional[Callable[[UnpackReport], None]],
+        leave_out: Optional[Callable[[bytes], bool]] = None,
     ) -> None:
         self.report = UnpackReport()
+        self._leave_out = leave_out
         self._folders = folders
         self._policy = policy
         self._limits = limits
@@ -155,7 +161,11 @@ class _Unpacker:
         """Every entry of the stream."""
         while (entry := entries.next()) is not None:
             self._count(entry)
-            self._write(entries, entry, clean(entry.name))
+            name = clean(entry.name)
+            if self._leave_out is not None and self._leave_out(name):
+                self._pass_over(entry)
+            else:
+                self._write(entries, entry, name)
 
     def run_single(self, entries: Entries, own: bytes) -> None:
         """The one file of the stream, under the name own."""
@@ -205,6 +215,12 @@ class _Unpacker:
             self._refuse(entry.name, _reason(error))
         if self._progress is not None:
             self._progress(self.report)
+
+    def _pass_over(self, entry: Entry) -> None:
+        left = self.report.left_out
+        left["files"] += entry.kind in (headers.FILE, headers.HARD_LINK)
+        left["links"] += entry.kind == headers.SYMLINK
+        left["bytes"] += entry.size if entry.kind == headers.FILE else 0
 
     def _refuse(self, name: bytes, reason: str) -> None:
         self.report.refused_count += 1

@@ -185,4 +185,6 @@ def from_json(body: Any) -> CloudRouterError:
     safe = (
         {k: v for k, v in details.items() if k not in ("message", "fix", "next")} if isinstance(details, dict) else {}
     )
-    return kind(body["message"], fix=str(body.get("fix") or ""), next=str(body.get("next") or ""), **safe)
+    error = kind(body["message"], fix=str(body.get("fix") or ""), next=str(body.get("next") or ""))
+    error.details = safe  # not as arguments: the other side chooses the names
+    return error

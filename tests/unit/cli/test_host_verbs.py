@@ -340,11 +340,11 @@ def transfers(monkeypatch: pytest.MonkeyPatch, transport: FakeTransport) -> list
         seen.append(("upload", machine, local, remote))
         return {"path": remote, "kind": "tree", "files": 1, "bytes": 5, "changed": ["a"], "skipped": ["b\x1b"]}
 
-    def download(given: Any, machine: str, remote: str, local: str, *, progress: Any) -> dict[str, Any]:
+    def download(given: Any, machine: str, remote: str, local: str, *, with_git: bool, progress: Any) -> dict[str, Any]:
         assert given is transport
         progress({"phase": "downloading", "files": 1, "bytes": 5, "rate": 5, "done": True})
         seen.append(("download", machine, remote, local))
-        return {"path": local, "kind": "tree", "files": 1200, "bytes": 2048}
+        return {"git_left_out": not with_git, "path": local, "kind": "tree", "files": 1200, "bytes": 2048}
 
     monkeypatch.setattr(transfer, "upload", upload)
     monkeypatch.setattr(transfer, "download", download)
@@ -370,6 +370,12 @@ def test_upload_when_called_then_sends_local_to_remote(
     assert found.out == f"1 file (5 B) up to {where} in x\n"
     assert found.err == "changed while being sent: a\nnot sent, no file or folder: b\\x1b\n"
     assert cli("upload", "x", *words, "--json").json["path"] == remote
+
+
+def test_download_when_a_repository_is_left_there_then_says_so_unless_asked(cli: Cli, transfers: list[Any]) -> None:
+    assert "--with-git" in cli("download", "x").err
+    assert "--with-git" not in cli("download", "x", "--with-git").err
+    assert len(transfers) == 2
 
 
 @pytest.mark.parametrize(

@@ -226,5 +226,5 @@ def test_error_behind_the_archive_is_not_lost(way: Transport, guest: FakeGuest, 
 def test_counts_of_a_download_are_compared(way: Transport, guest: FakeGuest, tree: Path, tmp_path: Path) -> None:
     os.rename(tree, f"{guest.root}/dist")
     guest.alter = lambda message: {"done": {**message["done"], "files": 9}}
-    with pytest.raises(TransferFailed, match="sent 9 files and 4 were written"):
+    with pytest.raises(TransferFailed, match="sent 9 files and 4 arrived"):
         transfer.download(way, "cr_x", "dist", str(tmp_path / "here"))

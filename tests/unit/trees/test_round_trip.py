@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import tempfile
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,3 +189,13 @@ def test_unpack_when_a_folder_may_not_even_be_entered_then_what_is_in_it_is_sett
     os.chmod(target + b"/d", 0o700)
     found = snapshot(target)
     assert [found[name.rstrip(b"/")] for name in inner] == [("folder", 0o500, None, 8)] * 200
+
+
+def test_names_that_are_not_wanted_are_passed_over_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "from" / ".git").mkdir(parents=True)
+    (tmp_path / "from" / ".git" / "config").write_bytes(b"12345")
+    (tmp_path / "from" / "kept").write_bytes(b"k")
+    reader = Reader(pack(tmp_path / "from"))
+    report = unpack(reader.read, tmp_path / "to", leave_out=lambda name: b".git" in name.split(b"/"))
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["kept"]
+    assert (report.files, report.left_out) == (1, {"files": 1, "links": 0, "bytes": 5})

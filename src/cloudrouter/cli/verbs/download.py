@@ -25,6 +25,7 @@ def configure(parser: ArgumentParser) -> None:
         help="two words: what to fetch, and where to; one word: where to; none: into this folder",
     )
     parser.add_argument("-r", "--remote", metavar="REMOTE", help="what to fetch (default: the whole workspace)")
+    parser.add_argument("--with-git", action="store_true", help="take .git along; its hooks and settings run code here")
     add_json_flag(parser)
 
 
@@ -35,9 +36,13 @@ def run(args: Namespace) -> int:
     remote, local = read_places(args)
     progress = TransferProgress("fetching")
     try:
-        report = transfer.download(connect_router(), args.machine, remote, local, progress=progress)
+        report = transfer.download(
+            connect_router(), args.machine, remote, local, with_git=args.with_git, progress=progress
+        )
     finally:
         progress.line.clear()
+    if report["git_left_out"]:
+        output.note("Left there: .git, whose hooks and settings would run code here; --with-git takes it along.")
     if args.json:
         output.say_json(report)
         return 0

@@ -8,7 +8,8 @@ import sys
 from cloudrouter.cli import execution, output
 from cloudrouter.cli.connection import connect_router
 from cloudrouter.cli.verb import Verb
-from cloudrouter.wire import routes
+from cloudrouter.wire import ids, routes
+from cloudrouter.wire.errors import Internal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _run_in_background(args: Namespace, request: dict[str, Any]) -> int:
 
     request = {**request, "op": "job.start"}
     answer = commands.ask(connect_router().stream(routes.machine(args.machine, "stream")), request)
-    job: dict[str, Any] = answer["job"]
+    job = answer.get("job")
+    if not isinstance(job, dict) or not ids.is_job_id(str(job.get("id"))):
+        raise Internal("The machine did not say which job it started.", fix="See what runs.", next="cloudrouter ps ID")
     if args.json:
         output.say_json(execution.result(None, execution.Capture(), execution.Capture(), None, job))
         return 0

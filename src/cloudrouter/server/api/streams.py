@@ -13,13 +13,12 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from cloudrouter.server.api.state import Asked, Owner, Ref, Services
+from cloudrouter.server.guests.connections import said_by_machine
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import routes, streams
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, UsageError
 
 FIRST_MESSAGE_DEADLINE_S = 30.0
-NOT_FINAL = ('{"window"', '{"started"', '{"eof"')
-"""How the guest's words begin after which more is to come."""
 
 log = structlog.get_logger("streams")
 
@@ -54,7 +53,7 @@ async def _first_message(socket: WebSocket[Any, Any, Any]) -> str:
     except ValueError as error:
         raise UsageError("The first message of a stream must be a JSON object.") from error
     operation = request.get("op") if isinstance(request, dict) else None
-    if operation not in streams.OPERATIONS or operation in streams.ROUTER_ONLY:
+    if not isinstance(operation, str) or operation not in streams.OPERATIONS or operation in streams.ROUTER_ONLY:
         raise UsageError(f"There is no operation {str(operation)[:40]!r} on streams.")
     return str(text)
 
@@ -98,7 +97,8 @@ async def _pump_out(guest: ClientConnection, socket: WebSocket[Any, Any, Any]) -
             if isinstance(message, bytes):
                 await send({"type": "websocket.send", "bytes": message, "text": None})
             else:
-                final = final or not message.startswith(NOT_FINAL)
+                message, ends = _checked(message)
+                final = final or ends
                 await send({"type": "websocket.send", "bytes": None, "text": message})
     except ConnectionClosed as error:
         if not final:
@@ -110,6 +110,19 @@ async def _pump_out(guest: ClientConnection, socket: WebSocket[Any, Any, Any]) -
     if not final:
         raise Unreachable("The guest closed the stream without an answer.", next="cloudrouter ls")
     await _close(socket)
+
+
+def _checked(message: str) -> tuple[str, bool]:
+    """A guest's word as it may be passed on, and whether it is the last one: errors lose the machine's own advice."""
+    try:
+        word = json.loads(message)
+    except (ValueError, RecursionError):
+        word = None
+    if not isinstance(word, dict):
+        return json.dumps({"error": Internal("The machine sent a message that cannot be read.").to_json()}), True
+    if "error" in word:
+        return json.dumps({"error": said_by_machine(word["error"]).to_json()}), True
+    return message, not streams.FINAL.isdisjoint(word)
 
 
 async def _close(socket: WebSocket[Any, Any, Any]) -> None:

