@@ -64,7 +64,7 @@ def attach(
         tty=tty,
     )
     if end.get("timeout"):
-        output.note(f"cloudrouter: the command was ended after {request['timeout_s']:g} s (--timeout).")
+        output.note(f"cloudrouter: the command was ended after {request.get('timeout_s', 0):g} s (--timeout).")
     return int(end["code"])
 
 

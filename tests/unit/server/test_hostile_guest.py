@@ -101,11 +101,27 @@ async def test_an_evil_answer_to_the_router_is_an_error_without_advice() -> None
         json.dumps({"started": {}, "error": EVIL}),
         ' { "error" : ' + json.dumps(EVIL) + "}",
         json.dumps({"error": 5}),
+        '{"exit": {"code": 99999999999}}',
+        '{"exit": {"code": 1.5}}',
+        '{"exit": {}}',
+        '{"exit": 5}',
         "[1]",
         "not json",
         "[" * 100_000,
     ],
-    ids=["plain", "behind another word", "spaced", "number", "list", "no json", "deep"],
+    ids=[
+        "plain",
+        "behind another word",
+        "spaced",
+        "number",
+        "huge code",
+        "half code",
+        "no code",
+        "no ending",
+        "list",
+        "no json",
+        "deep",
+    ],
 )
 def test_an_evil_word_reaches_people_as_an_error_without_advice(text: str) -> None:
     passed, final = _checked(text)

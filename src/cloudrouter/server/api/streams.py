@@ -122,7 +122,18 @@ def _checked(message: str) -> tuple[str, bool]:
         return json.dumps({"error": Internal("The machine sent a message that cannot be read.").to_json()}), True
     if "error" in word:
         return json.dumps({"error": said_by_machine(word["error"]).to_json()}), True
+    if "exit" in word and not _is_ending(word["exit"]):
+        unclear = Internal("The machine did not say how the command ended.", fix="Look at it: cloudrouter status.")
+        return json.dumps({"error": unclear.to_json()}), True
     return message, not streams.FINAL.isdisjoint(word)
+
+
+def _is_ending(ending: Any) -> bool:
+    """Whether this is how commands end: callers hand the code on to their own callers."""
+    if not isinstance(ending, dict):
+        return False
+    code = ending.get("code")
+    return isinstance(code, int) and not isinstance(code, bool) and 0 <= code <= 255
 
 
 async def _close(socket: WebSocket[Any, Any, Any]) -> None:
