@@ -16,9 +16,10 @@ ENGINE_SOCKETS = (
 
 
 def pytest_configure() -> None:
-    """Tests send INT and QUIT to what they start; a runner in the background ignores both and hands that down."""
+    """Tests send INT, QUIT and HUP to what they start; a runner in the background ignores some and hands that down."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def engine_answers() -> bool:

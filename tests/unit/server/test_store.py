@@ -116,6 +116,16 @@ async def test_gone_machines_are_remembered_and_cannot_change(store: MachineStor
     assert [found.id for found in await store.all("me")] == [one.id]
 
 
+async def test_what_a_deleted_machine_was_told_is_in_no_file_any_more(
+    engine: AsyncEngine, store: MachineStore, tmp_path: Path
+) -> None:
+    one = await store.add(row(env={"KEY": "a-very-secret-value"}))
+    assert any(b"a-very-secret-value" in path.read_bytes() for path in tmp_path.glob("router.db*"))
+    await store.change(one.id, now=2.0, state=states.GONE)
+    await store.forget_env([one.id])
+    assert not any(b"a-very-secret-value" in path.read_bytes() for path in tmp_path.glob("router.db*"))
+
+
 async def test_changes_at_once_lose_nothing(store: MachineStore) -> None:
     one = await store.add(row())
     await asyncio.gather(

@@ -41,7 +41,7 @@ class Containers:
 
     async def make(self, spec: MachineSpec, facts: HostFacts) -> str:
         """The container of a spec, running; its id. What the engine refuses to start is removed again."""
-        await self._walls.ensure(self.helper_image)
+        await self._stand_up()
         container_id = await self._existing(spec)
         if container_id is None:
             container_id = await self._create(spec, facts)
@@ -59,16 +59,22 @@ class Containers:
             raise
         return container_id
 
+    async def _stand_up(self) -> None:
+        """Network, then walls: who takes the rules down leaves them while a bridge is there, and a new bridge asks."""
+        if await self._network.ensure():
+            self._walls.forget()
+        await self._walls.ensure(self.helper_image)
+
     async def start(self, container_id: str) -> None:
         """Start behind walls; running already is success. A network that was pruned meanwhile is made again."""
-        await self._walls.ensure(self.helper_image)
+        await self._stand_up()
         try:
             await self._start(container_id)
         except NotFound as error:
             if "network" not in error.message:
                 raise
             self._network.forget()
-            await self._network.ensure()
+            await self._stand_up()
             await self._api.settle(self._network.reconnect(container_id))
             await self._start(container_id)
 

@@ -29,14 +29,16 @@ class Network:
         self._there = False
         self._making = asyncio.Lock()
 
-    async def ensure(self) -> None:
-        """Make the network unless it is there; one of the same name that is not ours is a Conflict."""
+    async def ensure(self) -> bool:
+        """Make the network unless it is there, and say whether it was made; another's of that name is a Conflict."""
         if self._there:
-            return
+            return False
         async with self._making:
-            if not self._there and await self._find() is None:
+            made = not self._there and await self._find() is None
+            if made:
                 await self._make()
             self._there = True
+        return made
 
     async def _make(self) -> None:
         body = self._body(await self._find_mtu())

@@ -17,7 +17,13 @@ from cloudrouter.wire.errors import Internal
 def _tune(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     # WAL lets readers go on while one writes; NORMAL loses at most the last commits on a power cut, never the file.
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "busy_timeout=5000",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
