@@ -9,9 +9,6 @@ USER = "user"
 HOME = "/home/user"
 WORKSPACE = "/home/user/workspace"
 STATE_DIR = "/var/lib/cloudrouter"
-GUEST_DIR = "/opt/cloudrouter"
-SUPERVISE = GUEST_DIR + "/supervise"
-"""The command that an image's machine runs: restarts the guest when it dies."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,3 @@ class Traffic:
         if self._open[machine_id]:
             return self._clock()
         return self._last.get(machine_id, 0.0)
-
-    def open_streams(self, machine_id: str) -> int:
-        """How many streams are open now."""
-        return self._open[machine_id]
