@@ -7,6 +7,16 @@ from typing import Any, Optional
 
 
 @dataclass(frozen=True)
+class Mount:
+    """A named volume of this owner at a path inside a machine; made when it is not there."""
+
+    volume: str
+    path: str
+    """Absolute, normal, below none of the system's folders."""
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
 class StartMachine:
     """Body of `POST /v1/machines`. What is None is chosen by the router."""
 
@@ -28,6 +38,11 @@ class StartMachine:
     """Proxy variables of the person's side (HTTP_PROXY ...), used where `env` does not set them."""
     ca_pem: Optional[str] = None
     """The person's CA bundle, PEM; the guest makes every common client trust it."""
+    mounts: list[Mount] = field(default_factory=list)
+    package_cache: bool = True
+    """Package downloads of npm, pip, uv and cargo go through the router's cache, where it can be had."""
+    gpu: Optional[str] = None
+    """A kind, or KIND:COUNT; refused where the provider has none."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,13 @@ class ExtendMachine:
     """Body of `POST /v1/machines/{ref}/extend`: the deadline becomes exactly now + seconds."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class RenameMachine:
+    """Body of `POST /v1/machines/{ref}/rename`; an empty name takes the name away."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,9 @@ class Machine:
     labels: dict[str, str]
     urls: dict[str, str]
     workspace: str
+    mounts: list[Mount]
+    package_cache: bool
+    """Whether package downloads go through the router's cache."""
     created_at: str
     started_at: Optional[str]
     expires_at: Optional[str]
@@ -77,6 +102,28 @@ class MachineList:
 
     machines: list[Machine]
     errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a machine uses now, as its provider measures it; None where the provider cannot tell."""
+
+    id: str
+    name: str
+    at: str
+    """RFC 3339 UTC."""
+    cpu: Optional[float]
+    """Cpus in use since the measurement before, or over a moment where there is none; 1.0 is one whole cpu."""
+    cpu_limit: float
+    memory_bytes: Optional[int]
+    """Without what the kernel could take back at once (inactive file pages)."""
+    memory_limit_bytes: int
+    disk_bytes: Optional[int]
+    """Written to the machine's own disk; may be up to a minute old."""
+    network_received_bytes: Optional[int]
+    """Since the machine's boot."""
+    network_sent_bytes: Optional[int]
+    processes: Optional[int]
 
 
 @dataclass(frozen=True)

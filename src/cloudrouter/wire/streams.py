@@ -15,7 +15,12 @@ Operations and their final message:
     exec       line | argv | neither (a login shell), cwd, env, tty {cols, rows, term}, timeout_s   exit
     job.start  line | argv, cwd, env                                                                job
     job.list                                                                                        jobs
-    job.logs   job (None: the newest), follow, tail (lines)                                         end
+    job.logs   job (None: the newest), follow, tail (lines), since_ms, timestamps, from (a position)  end
+    job.attach job, from (a position: bytes of the log already seen); input goes to its stdin       exit
+    job.wait   job                                                                                  job
+    job.kill   job, signal (TERM): to every process of the job                                      job
+    exec.list                                                                                       execs
+    ready      port or url, job (fail when it ends first), timeout_s                                ready
     put        path, kind ("tree": the data is a tar of its contents; "file": a tar of one entry)   done
     get        path                           data out: a tar of the path's contents                done
     tcp        port, host ("127.0.0.1" or "::1")     {"started": {}} once connected                 end
@@ -34,10 +39,27 @@ WINDOW = 1024 * 1024
 MESSAGE_LIMIT = 1024 * 1024
 """The largest WebSocket message either side accepts, in bytes."""
 
-FINAL = frozenset({"exit", "job", "jobs", "end", "done", "health", "configured", "error"})
+FINAL = frozenset({"exit", "job", "jobs", "end", "done", "health", "configured", "error", "execs", "ready"})
 ROUTER_ONLY = frozenset({"configure"})
 """Operations that the router refuses to relay for anybody."""
-OPERATIONS = frozenset({"exec", "job.start", "job.list", "job.logs", "put", "get", "tcp", "health", "configure"})
+OPERATIONS = frozenset(
+    {
+        "exec",
+        "exec.list",
+        "job.start",
+        "job.list",
+        "job.logs",
+        "job.attach",
+        "job.wait",
+        "job.kill",
+        "ready",
+        "put",
+        "get",
+        "tcp",
+        "health",
+        "configure",
+    }
+)
 
 SIGNALS = ("HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP", "WINCH")
 """Signals that may be sent to a command, without their SIG."""

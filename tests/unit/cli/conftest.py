@@ -27,6 +27,8 @@ MACHINE: dict[str, Any] = {
     "labels": {"folder": "my-project"},
     "urls": {},
     "workspace": "/home/user/workspace",
+    "mounts": [],
+    "package_cache": True,
     "created_at": "2026-07-31T12:00:00.000Z",
     "started_at": "2026-07-31T12:00:00.300Z",
     "expires_at": None,

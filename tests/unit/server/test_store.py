@@ -39,6 +39,8 @@ def row(**values: Any) -> Row:
         "labels": {},
         "env": {},
         "ca_sha256": None,
+        "mounts": [],
+        "package_cache": False,
         "token": "secret-token",
         "idempotency_key": None,
         "confirmed": True,

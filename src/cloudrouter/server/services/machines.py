@@ -136,6 +136,8 @@ class Machines:
             labels=dict(wanted.labels),
             env={**wanted.client_env, **wanted.env},
             ca_sha256=context.save_ca(wanted.ca_pem) if wanted.ca_pem else None,
+            mounts=[vars(mount) for mount in wanted.mounts],
+            package_cache=wanted.package_cache,
             token=secrets.token_urlsafe(32),
             idempotency_key=key,
             confirmed=not wanted.provisional,

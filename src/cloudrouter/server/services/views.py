@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from cloudrouter.providers.base import Features
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import boot
-from cloudrouter.wire.machines import Machine
+from cloudrouter.wire.machines import Machine, Mount
 
 
 def rfc3339(at: float | None) -> str | None:
@@ -32,6 +32,8 @@ def machine_view(row: Row, features: Features) -> Machine:
         disk_enforced=features.disk_limit and row.disk_bytes is not None,
         labels=row.labels,
         urls={},
+        mounts=[Mount(**mount) for mount in row.mounts],
+        package_cache=row.package_cache,
         workspace=boot.WORKSPACE if features.own_root else "",
         created_at=rfc3339(row.created_at) or "",
         started_at=rfc3339(row.started_at),

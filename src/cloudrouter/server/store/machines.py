@@ -35,6 +35,9 @@ class Row:
     labels: dict[str, str]
     env: dict[str, str]
     ca_sha256: str | None
+    mounts: list[dict[str, Any]]
+    """Each as wire.machines.Mount."""
+    package_cache: bool
     token: str
     idempotency_key: str | None
     confirmed: bool

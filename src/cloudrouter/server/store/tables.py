@@ -33,6 +33,8 @@ machines = sa.Table(
     sa.Column("expires_at", sa.Float, nullable=True),
     sa.Column("ready_ms", sa.Integer, nullable=True),
     sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("mounts", sa.JSON, nullable=False, default=list),
+    sa.Column("package_cache", sa.Boolean, nullable=False, default=False),
     sa.Index("machines_by_state", "state"),
     sa.Index("machines_by_key", "owner", "idempotency_key", unique=True),
     sa.Index(
