@@ -1,4 +1,4 @@
-"""What the router tells a machine for all its commands, variables and a CA bundle, kept over restarts."""
+"""What the router tells a machine, kept over restarts: variables and a CA bundle for commands, its package cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cloudrouter.wire.errors import TransferFailed, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, Optional
 
     from cloudrouter.guest.environment import Account
@@ -34,26 +34,30 @@ class Config:
         self._ca_path = f"{settings.state}/{environment.CA_BUNDLE}"
         self.env: dict[str, str] = {}
         self.has_ca = False
+        self.packages: Optional[dict[str, str]] = None
+        """What is needed to use the router's package cache; None without one."""
+        self.packages_ca = ""
+        """The machine's own bundle, while it holds the authority of the package cache."""
         self._load()
 
     def environment(self, account: Account, requested: Mapping[str, str], *, term: str = "") -> dict[str, str]:
         """All variables of one command."""
-        ca_file = self._ca_path if self.has_ca else ""
+        ca_file = self._ca_path if self.has_ca else self.packages_ca
         return environment.command_environment(
             self._settings, account, self._inherited, self.env, requested, ca_file=ca_file, term=term
         )
 
-    def change(self, env: dict[str, str], ca_pem: Optional[str]) -> None:
+    def change(self, env: dict[str, str], ca_pem: Optional[str], packages: Optional[dict[str, str]] = None) -> None:
         """Take a new configuration in place of the old one; on disk first, so that a restart finds the same."""
         try:
             if ca_pem:
                 write_file(self._ca_path, full_bundle(ca_pem), 0o644)
-            body = {"env": env, "ca": bool(ca_pem)}
+            body = {"env": env, "ca": bool(ca_pem), "packages": packages}
             write_file(self._path, json.dumps(body), 0o600)
         except OSError as error:
             reason = (error.strerror or "unknown error").lower()
             raise TransferFailed(f"The machine's configuration could not be written: {reason}.") from None
-        self.env, self.has_ca = env, bool(ca_pem)
+        self.env, self.has_ca, self.packages = env, bool(ca_pem), packages
 
     def _load(self) -> None:
         try:
@@ -61,6 +65,7 @@ class Config:
                 body = json.load(file)
             self.env = environment.check_variables(body["env"], "the kept configuration")
             self.has_ca = bool(body["ca"]) and os.path.exists(self._ca_path)
+            self.packages = body.get("packages")
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, UsageError) as error:
@@ -76,8 +81,26 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
     ca_pem = request.get("ca_pem")
     if ca_pem is not None and (not isinstance(ca_pem, str) or (ca_pem and _BEGIN not in ca_pem)):
         raise UsageError("ca_pem must be certificates in PEM form.")
-    guest.config.change(env, ca_pem)
-    await stream.finish("configured", {})
+    fresh = _mounts_giver(request.get("mounts"), guest)
+    configured: dict[str, Any] = {}
+    if request.get("packages") is not None or guest.config.packages is not None:
+        from cloudrouter.guest import packages  # not every machine has a package cache
+
+        # Before the bundle is made: its authority goes into the machine's own, which becomes a part of that.
+        configured["packages"] = await packages.change(request.get("packages"), env, guest)
+    guest.config.change(env, ca_pem, request.get("packages"))
+    fresh()
+    await stream.finish("configured", configured)
+
+
+def _mounts_giver(wanted: Any, guest: Guest) -> Callable[[], None]:
+    """What gives the machine's fresh volumes to its user; UsageError when these are no paths."""
+    if not wanted:
+        return lambda: None
+    from cloudrouter.guest import mounts  # few machines have some
+
+    paths = mounts.check_paths(wanted)
+    return lambda: mounts.give(paths, environment.find_account(guest.settings.user), guest.settings.home)
 
 
 def full_bundle(ca_pem: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from dataclasses import dataclass
 
-from cloudrouter.guest.settings import MACHINE_ID, Settings
+from cloudrouter.guest.settings import LOGIN_PATH, MACHINE_ID, Settings
 from cloudrouter.wire.errors import NotConfigured, UsageError
 
 TYPE_CHECKING = False
@@ -94,6 +95,7 @@ def command_environment(
         env.update(dict.fromkeys(CA_VARIABLES, ca_file))
     env.update(configured)
     env.update(requested)
+    env[LOGIN_PATH] = env["PATH"]
     return env
 
 
@@ -133,3 +135,8 @@ def to_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise UsageError("The request holds text that stands for no bytes.") from None
+
+
+def rfc3339(ms: int) -> str:
+    """A time for the wire, in UTC with milliseconds, from milliseconds since the epoch."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"

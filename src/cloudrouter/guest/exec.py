@@ -7,7 +7,8 @@ import os
 import time
 
 from cloudrouter.guest import commands, tty
-from cloudrouter.guest.pipes import close_all, feed, make_pipes, pump
+from cloudrouter.guest.environment import rfc3339
+from cloudrouter.guest.pipes import close_all, feed, give, make_pipes, pump
 from cloudrouter.guest.tasks import cancel_all, surely
 from cloudrouter.wire.errors import UsageError
 from cloudrouter.wire.streams import STDERR, STDOUT
@@ -46,11 +47,29 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
         await stream.send_data(STDERR, f"{sentence}\n".encode("utf-8", "replace"))
         await stream.finish("exit", _exit_body(code, None, started, timeout=False))
         return
-    guest.execs_running += 1
+    described = _describe(plumbing.process.pid, command, terminal=wanted is not None)
+    guest.execs[described["id"]] = described
     try:
         await _follow(stream, plumbing, started, timeout_s)
     finally:
-        guest.execs_running -= 1
+        del guest.execs[described["id"]]
+
+
+async def list_all(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
+    """The operation `exec.list`: the foreground commands whose streams are open, oldest first."""
+    await stream.finish("execs", list(guest.execs.values()))
+
+
+def _describe(pid: int, command: Command, *, terminal: bool) -> dict[str, Any]:
+    """A foreground command for people; its process is its name, since it has that number to its end."""
+    return {
+        "id": f"exec_{pid}",
+        "command": command.shown,
+        "cwd": os.fsdecode(command.cwd),
+        "pid": pid,
+        "started_at": rfc3339(time.time_ns() // 1_000_000),
+        "tty": terminal,
+    }
 
 
 async def _follow(stream: Stream, plumbing: _Plumbing, started: float, timeout_s: Optional[float]) -> None:
@@ -106,8 +125,10 @@ class _Pipes:
         try:
             if stream.input.wanted:
                 ((stdin, self._input),) = make_pipes(1)
+                give(command.account, stdin)
             else:
                 stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            give(command.account, stdout, stderr)
             self.process = _start(guest, command, stdin, stdout, stderr)
         except BaseException:
             self.close()

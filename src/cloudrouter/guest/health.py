@@ -27,7 +27,7 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
             "uptime_s": round(time.monotonic() - guest.started, 3),
             "boot_id": boot_id(guest.settings.machine_id),
             "jobs_running": count_running(guest.settings.state),
-            "execs_running": guest.execs_running,
+            "execs_running": len(guest.execs),
         },
     )
 

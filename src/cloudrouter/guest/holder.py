@@ -19,38 +19,69 @@ POSITION = 0
 STDOUT, STDERR = 1, 2
 HEADER = 13
 """Bytes before a record's data: u8 stream, u64 time in ms since the epoch, u32 length, big-endian."""
-LOG_LIMIT = 64 * 1024 * 1024
+LOG_LIMIT = 128 * 1024 * 1024
+"""Bytes of a job's log that are kept at most, unless the guest was told otherwise."""
+SEGMENTS = 8
+"""In how many files; the oldest goes whole, so that seven eighths of the limit are kept at least."""
 FOLDER = b"folder"
 """What a holder says when the command may not enter its folder."""
 HOLDER_FILE, EXIT_FILE, SEGMENT = "holder", "exit", "log."
 
 _PIECE = 65536
+_GATHER_MS = 20
+"""How long small pieces of output may wait for more, so that many lines become one record."""
 _QUIET_MS = 250
 _LOOK_MS = 200
 _EXIT_ROOM = 64
 
 
 class Log:
-    """A job's output on disk: at most two segments, the older one is dropped for a third.
+    """A job's output on disk: so many segments at most, the oldest is dropped for a new one.
 
     Where the disk is full the output is counted and dropped; the command never notices.
     """
 
     def __init__(self, folder: str, limit: int) -> None:
         self._folder = folder
-        self._segment_limit = limit // 2
+        self._segment_limit = limit // SEGMENTS
         self._number = 0
         self._fd = -1
         self._size = 0
         self._position = 0
         self._gap = False
+        self._stream = 0
+        self._parts: list[bytes] = []
+        self._waiting = 0
+        self._since_ns = 0
 
     def write(self, stream: int, data: bytes) -> None:
-        """Append output, or count it as gone."""
-        ready = self._fd >= 0 and self._size < self._segment_limit
+        """Take output; it is on disk after `flush`, or when enough of one stream has come together."""
+        if stream != self._stream or self._waiting + len(data) > _PIECE:
+            self.flush()
+        if not self._parts:
+            self._stream, self._since_ns = stream, time.monotonic_ns()
+        self._parts.append(data)
+        self._waiting += len(data)
+        if self._waiting >= _PIECE:
+            self.flush()
+
+    def patience_ms(self) -> Optional[int]:
+        """How long what waits may wait still, None when nothing does."""
+        if not self._parts:
+            return None
+        return max(0, _GATHER_MS - (time.monotonic_ns() - self._since_ns) // 1_000_000)
+
+    def flush(self) -> None:
+        """Append what waits, or count it as gone."""
+        if not self._parts:
+            return
+        data = b"".join(self._parts)
+        self._parts.clear()
+        self._waiting = 0
+        record = record_bytes(self._stream, data)
+        ready = self._fd >= 0 and self._size + len(record) <= self._segment_limit
         if not ready:
             ready = self._next_segment()
-        record = record_bytes(stream, data)
         if self._gap:
             record = record_bytes(POSITION, self._position.to_bytes(8, "big")) + record
         self._gap = not (ready and self._append(record))
@@ -59,8 +90,8 @@ class Log:
     def _next_segment(self) -> bool:
         name = f"{self._folder}/{SEGMENT}{self._number + 1}"
         try:
-            if self._number > 1:
-                _remove(f"{self._folder}/{SEGMENT}{self._number - 1}")
+            if self._number >= SEGMENTS:
+                _remove(f"{self._folder}/{SEGMENT}{self._number + 1 - SEGMENTS}")
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError:
             return False
@@ -99,8 +130,9 @@ class _Command:
         self.pid = os.fork()
         if self.pid == 0:
             _become(spec, out_end, err_end, tell)
-        for fd in (out_end, err_end, tell):
-            os.close(fd)
+        for fd in (out_end, err_end, tell, spec["stdin"]):
+            if fd >= 0:
+                os.close(fd)  # of the input too: whoever writes there has to see when the command reads no more
         self.streams = {out: STDOUT, err: STDERR}
         self.fault = os.read(told, 64)
         """Why it could not be started: digits of an errno, or FOLDER. Empty when it runs."""
@@ -116,11 +148,14 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, tell: int) -> None:
     """Turn this child into the command; never returns."""
     try:
         os.setsid()
-        stdin = os.open("/dev/null", os.O_RDONLY)
+        stdin = spec["stdin"] if spec["stdin"] >= 0 else os.open("/dev/null", os.O_RDONLY)
         for fd, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
             os.dup2(fd, target)
+        os.close(stdin)
         if spec["rights"] is not None:
             uid, gid, groups = spec["rights"]
+            for fd in (stdout, stderr):
+                os.fchown(fd, uid, gid)  # the command may open its /dev/stdout as a file
             os.setgroups(groups)
             os.setgid(gid)
             os.setuid(uid)
@@ -198,7 +233,9 @@ def hold(command: _Command, log: Log, folder: str, room: int) -> None:
                 poller.unregister(watch)
         elif not told and (not busy or not command.streams):
             told = True
+            log.flush()
             _tell_ending(folder, room, status)
+    log.flush()
 
 
 def _patience(status: Optional[int], *, told: bool, watched: bool) -> Optional[int]:
@@ -210,8 +247,10 @@ def _patience(status: Optional[int], *, told: bool, watched: bool) -> Optional[i
 
 def _carry(poller: select.poll, command: _Command, log: Log, patience: Optional[int], watch: int) -> bool:
     """Log what is there; False when nothing came in time."""
-    busy = False
-    for fd, _event in poller.poll(patience):
+    gathering = log.patience_ms()
+    found = poller.poll(patience if gathering is None else gathering)
+    busy = gathering is not None
+    for fd, _event in found:
         if fd == watch:
             busy = True
             continue
@@ -223,6 +262,8 @@ def _carry(poller: select.poll, command: _Command, log: Log, patience: Optional[
             poller.unregister(fd)
             os.close(fd)
             del command.streams[fd]
+    if log.patience_ms() == 0:
+        log.flush()
     return busy
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import marshal
 import os
-import time
 from dataclasses import dataclass
 
 from cloudrouter.guest import commands, holder
 from cloudrouter.guest.config import write_file
-from cloudrouter.guest.environment import find_account
+from cloudrouter.guest.environment import find_account, rfc3339
 from cloudrouter.guest.pipes import close_all, make_pipes, read_all, write_all
 from cloudrouter.guest.process import closed_folder, ending, python_words, stat_fields
 from cloudrouter.guest.settings import MACHINE_ID
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 RUNNING, EXITED, LOST = "running", "exited", "lost"
 KEPT = 200
-"""Ended jobs beyond this many are removed, the oldest first, when a new one starts."""
+KEPT_BYTES = 1024 * 1024 * 1024
+"""Ended jobs beyond this many, or beyond so many bytes of log, are removed, the oldest first, when a new one starts."""
+JOB_VARIABLE = b"CLOUDROUTER_JOB"
+"""Tells a job's processes which job they are of, and us which processes are a job's, wherever they have gone."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Job:
     ended_ms: Optional[int] = None
     code: Optional[int] = None
     signal: Optional[str] = None
+    stdin: bool = False
+    """Whether it was started with an input that `job.attach` can write to."""
 
     def to_json(self) -> dict[str, Any]:
         """The wire form; times are RFC 3339 UTC."""
@@ -52,32 +57,49 @@ class Job:
             "cwd": self.cwd,
             "state": self.state,
             "pid": self.pid if self.state == RUNNING else None,
-            "started_at": _rfc3339(self.started_ms),
-            "ended_at": None if self.ended_ms is None else _rfc3339(self.ended_ms),
+            "started_at": rfc3339(self.started_ms),
+            "ended_at": None if self.ended_ms is None else rfc3339(self.ended_ms),
             "code": self.code,
             "signal": self.signal,
+            "stdin": self.stdin,
         }
 
 
 async def start(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
     """The operation `job.start`: answers once the command really runs, or says why it does not."""
     command = commands.read_command(request, guest.settings, guest.config)
+    job = await start_job(guest, command)
+    await stream.finish("job", job.to_json())
+
+
+async def start_job(guest: Guest, command: Command, *, stdin: bool = False) -> Job:
+    """Start a command as a job; with stdin its input is a pipe whose other end the guest has."""
     root = jobs_folder(guest.settings.state)
     _forget_old(root)
-    job_id, folder = _make_folder(root, command)
+    job_id, folder = _make_folder(root, command, stdin=stdin)
+    command.env[JOB_VARIABLE] = job_id.encode()
+    reading = -1
     try:
-        answer = await _start_holder(guest, command, folder)
-    except OSError as error:
-        _remove_folder(folder)
-        raise TransferFailed(f"The job could not be started: {(error.strerror or 'unknown error').lower()}.") from None
-    word, _, value = answer.partition(b" ")
-    if word != b"running":
-        _remove_folder(folder)
-        raise _start_error(word, value, command)
-    job = read_job(root, job_id)
-    if job is None:
-        raise Internal(f"The job {job_id} was started, but its record is gone.")
-    await stream.finish("job", job.to_json())
+        if stdin:
+            reading = guest.inputs.make(job_id, command.account)
+        answer = await _start_holder(guest, command, folder, reading)
+        word, _, value = answer.partition(b" ")
+        if word != b"running":
+            raise _start_error(word, value, command)
+        job = read_job(root, job_id)
+        if job is None:
+            raise Internal(f"The job {job_id} was started, but its record is gone.")
+    except BaseException as error:
+        guest.inputs.close(job_id)
+        if not isinstance(error, asyncio.CancelledError):
+            _remove_folder(folder)
+        if isinstance(error, OSError):
+            reason = (error.strerror or "unknown error").lower()
+            raise TransferFailed(f"The job could not be started: {reason}.") from None
+        raise
+    finally:
+        close_all(reading)
+    return job
 
 
 async def list_all(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
@@ -124,7 +146,14 @@ def read_job(root: str, job_id: str) -> Optional[Job]:
         holder_pid, ticks, pid, started_ms = _numbers(f"{folder}/{holder.HOLDER_FILE}", 4)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    base = {"id": job_id, "command": meta["command"], "cwd": meta["cwd"], "pid": pid or None, "started_ms": started_ms}
+    base = {
+        "id": job_id,
+        "command": meta["command"],
+        "cwd": meta["cwd"],
+        "pid": pid or None,
+        "started_ms": started_ms,
+        "stdin": meta.get("stdin") is True,
+    }
     alive = _is_alive(holder_pid, ticks)  # before the ending: a holder that ends in between has told it
     try:
         status, ended_ms = _numbers(f"{folder}/{holder.EXIT_FILE}", 2)
@@ -132,6 +161,15 @@ def read_job(root: str, job_id: str) -> Optional[Job]:
         return Job(state=RUNNING if alive else LOST, **base)
     how = ending(status)
     return Job(state=EXITED, code=how.code, signal=how.signal, ended_ms=ended_ms, **base)
+
+
+def holder_of(root: str, job_id: str) -> int:
+    """The job's holder while it lives, else 0."""
+    try:
+        pid, ticks = _numbers(f"{root}/{job_id}/{holder.HOLDER_FILE}", 2)
+    except FileNotFoundError:
+        return 0
+    return pid if _is_alive(pid, ticks) else 0
 
 
 def _numbers(path: str, count: int) -> list[int]:
@@ -144,7 +182,7 @@ def _is_alive(pid: int, ticks: int) -> bool:
     return fields is not None and fields[0] not in (b"Z", b"X") and int(fields[19]) == ticks
 
 
-def _make_folder(root: str, command: Command) -> tuple[str, str]:
+def _make_folder(root: str, command: Command, *, stdin: bool) -> tuple[str, str]:
     while True:
         job_id = new_job_id()
         folder = f"{root}/{job_id}"
@@ -154,7 +192,7 @@ def _make_folder(root: str, command: Command) -> tuple[str, str]:
             continue
         except OSError as error:
             raise TransferFailed(f"The job cannot be kept: {(error.strerror or 'unknown error').lower()}.") from None
-        meta = {"id": job_id, "command": command.shown, "cwd": os.fsdecode(command.cwd)}
+        meta = {"id": job_id, "command": command.shown, "cwd": os.fsdecode(command.cwd), "stdin": stdin}
         try:
             write_file(f"{folder}/meta.json", json.dumps(meta), 0o600)
         except OSError as error:
@@ -163,8 +201,8 @@ def _make_folder(root: str, command: Command) -> tuple[str, str]:
         return job_id, folder
 
 
-async def _start_holder(guest: Guest, command: Command, folder: str) -> bytes:
-    """Start the holder in its own session and return what it says of the command's start."""
+async def _start_holder(guest: Guest, command: Command, folder: str, stdin: int) -> bytes:
+    """Start the holder in its own session and return what it says of the command's start; stdin: -1 for none."""
     account = command.account
     spec = {
         "folder": folder,
@@ -173,9 +211,10 @@ async def _start_holder(guest: Guest, command: Command, folder: str) -> bytes:
         "cwd": command.cwd,
         "env": command.env,
         "rights": (account.uid, account.gid, account.groups) if account.switch else None,
-        "limit": holder.LOG_LIMIT,
+        "limit": guest.settings.job_log_bytes,
+        "stdin": stdin,
     }
-    (stdin, spec_end), (answer_end, stdout) = make_pipes(2)
+    (spec_start, spec_end), (answer_end, stdout) = make_pipes(2)
     null = -1
     argv = python_words("holder", os.path.basename(folder).encode())
     try:
@@ -186,16 +225,17 @@ async def _start_holder(guest: Guest, command: Command, folder: str) -> bytes:
             cwd=b"/",
             env={MACHINE_ID.encode(): guest.settings.machine_id.encode()},
             account=find_account(""),
-            stdin=stdin,
+            stdin=spec_start,
             stdout=stdout,
             stderr=null,
+            keep=(stdin,) if stdin >= 0 else (),
         )
         process.ended.add_done_callback(lambda _: process.reap())
     except BaseException:
         close_all(spec_end, answer_end)
         raise
     finally:
-        close_all(stdin, stdout, null)
+        close_all(spec_start, stdout, null)
     try:
         await write_all(spec_end, marshal.dumps(spec))
     finally:
@@ -219,16 +259,24 @@ def _start_error(word: bytes, value: bytes, command: Command) -> CloudRouterErro
 
 
 def _forget_old(root: str) -> None:
-    ended = [job for job in read_jobs(root) if job.state != RUNNING]
-    for job in ended[: max(0, len(ended) - KEPT + 1)]:
-        _remove_folder(f"{root}/{job.id}")
+    room, kept = KEPT_BYTES, 1
+    for job in reversed([job for job in read_jobs(root) if job.state != RUNNING]):
+        folder = f"{root}/{job.id}"
+        room -= _folder_bytes(folder)
+        kept += 1
+        if kept > KEPT or room < 0:
+            _remove_folder(folder)
+
+
+def _folder_bytes(folder: str) -> int:
+    try:
+        with os.scandir(folder) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except FileNotFoundError:
+        return 0  # another start removes it just now
 
 
 def _remove_folder(folder: str) -> None:
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _rfc3339(ms: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03d}Z"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Any, Callable
 
+    from cloudrouter.guest.environment import Account
     from cloudrouter.guest.stream import Input
 
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which fcntl names from Python 3.10 on
@@ -39,6 +40,13 @@ def close_all(*fds: int) -> None:
     for fd in fds:
         if fd >= 0:
             os.close(fd)
+
+
+def give(account: Account, *fds: int) -> None:
+    """Make pipes the account's own: then a command may open its /dev/stdin, /dev/stdout and /dev/stderr as files."""
+    if account.switch:
+        for fd in fds:
+            os.fchown(fd, account.uid, account.gid)
 
 
 async def pump(fd: int, send: Callable[[bytes], Awaitable[None]], ended: asyncio.Future[Any], quiet_s: float) -> bool:
@@ -77,12 +85,17 @@ def grow_pipe(fd: int) -> None:
             raise
 
 
-async def feed(source: Input, fd: int) -> None:
-    """Write the stream's input to the descriptor as its reader takes it; return at the end of the input."""
+async def feed(source: Input, fd: int, count: Callable[[int], None] = lambda _written: None) -> None:
+    """Write the stream's input to the descriptor as its reader takes it; return at the end of the input.
+
+    `count` hears of all that was written, at once.
+    """
     os.set_blocking(fd, False)
     while data := await source.peek(_DEFAULT_PIPE):
         try:
-            source.consume(os.write(fd, data))
+            written = os.write(fd, data)
+            count(written)
+            source.consume(written)
         except BlockingIOError:
             await _writable(fd)
         except OSError as error:

@@ -99,8 +99,12 @@ class Children:
         stdout: int,
         stderr: int,
         terminal: bool = False,
+        keep: Sequence[int] = (),
     ) -> Process:
-        """Start a program in a session of its own; OSError as exec reports it, UsageError for a closed folder."""
+        """Start a program in a session of its own; OSError as exec reports it, UsageError for a closed folder.
+
+        keep: descriptors that it gets besides, under the same numbers.
+        """
         try:
             with rights.of(account):
                 popen = subprocess.Popen(
@@ -112,6 +116,7 @@ class Children:
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
+                    pass_fds=keep,
                     preexec_fn=self._preparation(terminal=terminal),  # safe, since the guest has one thread
                 )
         except PermissionError as error:

@@ -15,10 +15,11 @@ from websockets.asyncio.server import serve, unix_serve
 from websockets.exceptions import ConnectionClosed
 
 from cloudrouter.guest.config import Config
+from cloudrouter.guest.jobinput import JobInputs
 from cloudrouter.guest.log import describe, log
 from cloudrouter.guest.pipes import HeldPipes
 from cloudrouter.guest.process import Children, use_default_signals
-from cloudrouter.guest.settings import Settings, take_settings
+from cloudrouter.guest.settings import Settings, forget_coerced_locale, take_settings
 from cloudrouter.guest.stream import Stream, read_request
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, UsageError
 from cloudrouter.wire.streams import MESSAGE_LIMIT
@@ -30,15 +31,22 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
+    from cloudrouter.guest.packages import Packages
+
 PATH = "/stream"
 SHUTDOWN_S = 3.0
 GOODBYE_S = 0.5
 
 _MODULES = {
     "exec": ("exec", "run"),
+    "exec.list": ("exec", "list_all"),
     "job.start": ("jobs", "start"),
     "job.list": ("jobs", "list_all"),
     "job.logs": ("joblogs", "run"),
+    "job.attach": ("attach", "run"),
+    "job.wait": ("jobcontrol", "wait"),
+    "job.kill": ("jobcontrol", "kill"),
+    "ready": ("ready", "run"),
     "put": ("files", "put"),
     "get": ("files", "get"),
     "tcp": ("tunnels", "run"),
@@ -56,8 +64,12 @@ class Guest:
         self.config = Config(settings, dict(os.environ))
         self.children = Children()
         self.held_pipes = HeldPipes()
+        self.inputs = JobInputs()
+        self.packages: Optional[Packages] = None
+        """The way to the router's package cache; None until the router tells of one."""
         self.started = time.monotonic()
-        self.execs_running = 0
+        self.execs: dict[str, dict[str, Any]] = {}
+        """The foreground commands that run now, as `exec.list` tells them."""
         self._working: set[asyncio.Future[None]] = set()
         self._cancelled: set[asyncio.Future[None]] = set()
         self._answering = 0
@@ -168,6 +180,10 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     guest = Guest(settings)
+    if guest.config.packages is not None:
+        from cloudrouter.guest import packages
+
+        await packages.resume(guest)
     server = await _listen(settings, guest)
     log(f"machine {settings.machine_id} listens on {_address(server)}")
     await stopping.wait()
@@ -227,6 +243,8 @@ def main() -> int:
     os.umask(0o022)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     try:
+        with open("/proc/self/environ", "rb") as file:
+            forget_coerced_locale(os.environ, file.read())
         settings = take_settings(os.environ)
         prepare_folders(settings)
         asyncio.run(run(settings))

@@ -60,6 +60,14 @@ class RenameMachine:
 
 
 @dataclass(frozen=True)
+class RemoveLeftovers:
+    """Body of `POST /v1/uninstall`: networks and firewall rules go always, these only when asked for."""
+
+    images: bool = False
+    volumes: bool = False
+
+
+@dataclass(frozen=True)
 class BuildImage:
     """Body of `POST /v1/images/build`."""
 
@@ -67,6 +75,38 @@ class BuildImage:
     provider: Optional[str] = None
     rebuild: bool = False
     """Build every layer again, also those the engine has in its cache."""
+
+
+@dataclass(frozen=True)
+class BuildFolder:
+    """First line of the body of `POST /v1/images/build-folder`; the folder's tar follows it."""
+
+    source: str
+    """The folder's own name, for people."""
+    origin: str = ""
+    """Hex digits that tell it from other folders of that name."""
+    dockerfile: str = "Dockerfile"
+    """Its path in the folder."""
+    target: str = ""
+    """The stage to end with; empty for the last one."""
+    buildargs: dict[str, str] = field(default_factory=dict)
+    proxies: dict[str, str] = field(default_factory=dict)
+    """The person's proxy variables, which builders know without a declaration."""
+    tag: str = ""
+    """One more name for the result."""
+    provider: Optional[str] = None
+    rebuild: bool = False
+
+
+@dataclass(frozen=True)
+class PruneImages:
+    """Body of `POST /v1/images/prune`."""
+
+    all: bool = False
+    """Also what is current and would have to be made again by the next start."""
+    dry_run: bool = False
+    """Only tell what would be removed."""
+    provider: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +150,8 @@ class Usage:
 
     id: str
     name: str
+    state: str
+    """Nothing is measured unless it is `running` (or `starting`, once the guest has answered)."""
     at: str
     """RFC 3339 UTC."""
     cpu: Optional[float]
@@ -119,7 +161,7 @@ class Usage:
     """Without what the kernel could take back at once (inactive file pages)."""
     memory_limit_bytes: int
     disk_bytes: Optional[int]
-    """Written to the machine's own disk; may be up to a minute old."""
+    """Written to the machine's own disk; may be a minute old, or older where measuring it takes long."""
     network_received_bytes: Optional[int]
     """Since the machine's boot."""
     network_sent_bytes: Optional[int]

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from cloudrouter.wire.errors import UsageError
+from cloudrouter.wire.ids import name_fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SERVER = "/v1/server"
 SERVER_STOP = "/v1/server/stop"
@@ -10,9 +15,13 @@ DOCTOR = "/v1/doctor"
 MACHINES = "/v1/machines"
 IMAGES = "/v1/images"
 IMAGE_BUILD = "/v1/images/build"
+IMAGE_BUILD_FOLDER = "/v1/images/build-folder"
+IMAGE_PRUNE = "/v1/images/prune"
 EVENTS = "/v1/events"
 EVENTS_FOLLOW = "/v1/events/follow"
 STATS = "/v1/stats"
+STATS_FOLLOW = "/v1/stats/follow"
+UNINSTALL = "/v1/uninstall"
 VOLUMES = "/v1/volumes"
 PACKAGE_CACHE = "/v1/package-cache"
 
@@ -35,6 +44,24 @@ def machine(ref: str, *rest: str) -> str:
 def image(name: str) -> str:
     """`/v1/images/{name}`."""
     return f"{IMAGES}/" + "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else _escape(c) for c in name)
+
+
+def volume(name: str) -> str:
+    """`/v1/volumes/{name}`; UsageError for a name that can be none."""
+    fault = name_fault(name)
+    if fault:
+        raise UsageError(f"{name[:40]!r} is not a volume's name: {fault}.", next="cloudrouter volume ls")
+    return f"{VOLUMES}/{name}"
+
+
+def query(path: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """The path with these words as its query; a key may come several times."""
+    words = [f"{_safe(key)}={_safe(value)}" for key, value in pairs]
+    return f"{path}?{'&'.join(words)}" if words else path
+
+
+def _safe(text: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else _escape(c) for c in text)
 
 
 def _escape(char: str) -> str:

@@ -15,17 +15,24 @@ Operations and their final message:
     exec       line | argv | neither (a login shell), cwd, env, tty {cols, rows, term}, timeout_s   exit
     job.start  line | argv, cwd, env                                                                job
     job.list                                                                                        jobs
-    job.logs   job (None: the newest), follow, tail (lines), since_ms, timestamps, from (a position)  end
-    job.attach job, from (a position: bytes of the log already seen); input goes to its stdin       exit
-    job.wait   job                                                                                  job
-    job.kill   job, signal (TERM): to every process of the job                                      job
+    job.logs   job (None: the newest), follow, tail (lines), since_s (ago), timestamps, from         end
+    job.attach job | line | argv, cwd, env (starts one); stdin, from                      exit, end (lost)
+    job.wait   job, timeout_s (then it is still running)                                            job
+    job.kill   job, signal (TERM): to every process of the job; `signalled` says to how many        job
     exec.list                                                                                       execs
-    ready      port or url, job (fail when it ends first), timeout_s                                ready
+    ready      port, path (a GET of it is answered below 400), job (not ready when it ends), timeout_s   ready
     put        path, kind ("tree": the data is a tar of its contents; "file": a tar of one entry)   done
     get        path                           data out: a tar of the path's contents                done
     tcp        port, host ("127.0.0.1" or "::1")     {"started": {}} once connected                 end
     health                                                                                          health
-    configure  env, ca_pem                    for the router alone                                  configured
+    configure  env, ca_pem, mounts (paths of volumes that are written), packages {ca_pem, name_hash, nonce}
+                                              for the router alone                                  configured
+
+A job's output has positions: the bytes of both channels in the order they were written. Before each of its pieces
+job.logs and job.attach say {"position": where the log stands after that piece}, and where output was dropped
+{"gone": {"bytes": n, "position": where it goes on}}. `from` is such a position: who has lost a stream goes on there.
+job.attach begins with {"started": {"job", "pid", "position", "stdin", "input"}}: whether the job takes input, and how
+many bytes it has got so far; what was sent beyond that in a stream that broke is sent again.
 
 Any operation may end with {"error": {code, message, fix, next}} instead.
 """

@@ -119,7 +119,8 @@ async def test_environment_when_a_command_runs_then_has_what_it_needs_and_no_boo
     assert env["LANG"] == "de_DE.UTF-8"
     assert "TERM" not in env
     assert "CI" not in env
-    assert [name for name in env if name.startswith("CLOUDROUTER")] == ["CLOUDROUTER_MACHINE_ID"]
+    assert {name for name in env if name.startswith("CLOUDROUTER")} == {"CLOUDROUTER_MACHINE_ID", "CLOUDROUTER_PATH"}
+    assert env["CLOUDROUTER_PATH"] == env["PATH"]
     assert env["CLOUDROUTER_MACHINE_ID"] == MACHINE_ID
 
 
