@@ -28,7 +28,9 @@ async def traces(router_id: str) -> list[str]:
     async with aiodocker.Docker() as docker:
         containers = await docker.containers.list(all=True, filters=json.dumps(label))
         networks = await docker.networks.list(filters=label)
-    return [*(container["Names"][0] for container in containers), *(network["Name"] for network in networks)]
+        volumes = (await docker.volumes.list(filters=label))["Volumes"] or ()
+    names = [*(container["Names"][0] for container in containers), *(network["Name"] for network in networks)]
+    return [*names, *(volume["Name"] for volume in volumes)]
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,14 @@ async def lab(docker: aiodocker.Docker, core: str, monkeypatch: pytest.MonkeyPat
     load = recipe.load
 
     def load_lab(name: str) -> recipe.Recipe:
+        if name == "runtime":
+            return load(name)
         found = load("core")
         if name == "core":
             return found
         return recipe.Recipe("corelab", (*found.parts[:-1], replace(found.parts[-1], name="corelab")))
 
-    monkeypatch.setattr(recipe, "NAMES", ("core", "corelab"))
+    monkeypatch.setattr(recipe, "NAMES", ("core", "corelab", "runtime"))
     monkeypatch.setattr(recipe, "load", load_lab)
     yield await build.build(DockerEngine(docker), "corelab", progress=lambda event: None)
     await DockerImages(docker).remove_image("corelab")
@@ -51,7 +53,7 @@ def add_before_guest(monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
     """Give core a step of its own below all that is new in it, so that a broken build leaves no layer behind."""
     text = recipe._text
     head = "#: Node into place"
-    monkeypatch.setattr(recipe, "_text", lambda name: text(name).replace(head, f"{lines}\n{head}"))
+    monkeypatch.setattr(recipe, "_text", lambda *name: text(*name).replace(head, f"{lines}\n{head}"))
 
 
 @pytest.fixture
@@ -157,6 +159,14 @@ async def test_native_addons_compile_without_downloads(docker: aiodocker.Docker,
     assert output.split()[-1] == "42"
 
 
+async def test_login_shells_keep_the_path_that_commands_have(docker: aiodocker.Docker, core: str) -> None:
+    output = await run_inside(
+        docker, core, "export CLOUDROUTER_PATH=/opt/mine/bin:/usr/bin; bash -lc 'echo $PATH'; sh -lc 'echo $PATH'"
+    )
+    for line in output.split():
+        assert line.startswith(("/opt/mine/bin:/usr/bin:", "/home/user/.local/bin:/opt/mine/bin:/usr/bin:")), line
+
+
 async def test_image_holds_no_identity_of_its_own(docker: aiodocker.Docker, core: str) -> None:
     output = await run_inside(
         docker, core, "ls /etc/ssh/ssh_host_* 2>/dev/null | wc -l; wc -c < /etc/machine-id", user="root"
@@ -208,7 +218,7 @@ async def test_certificates_and_proxies_of_the_host_stay_out_of_every_image(
     bundle = tmp_path / "ca.pem"
     await asyncio.to_thread(bundle.write_bytes, host.ca_bundle(os.environ) + f"\n# {mark} certificate\n".encode())
     text = recipe._text
-    monkeypatch.setattr(recipe, "_text", lambda name: text(name) + (f"\n# {mark}\n" if name.startswith("node") else ""))
+    monkeypatch.setattr(recipe, "_text", lambda *name: text(*name) + f"\n# {mark}\n" * name[0].startswith("node"))
     env = {**os.environ, "PIP_CERT": str(bundle), "no_proxy": f"{mark}.invalid"}
     engine = DockerEngine(docker)
     reference = await build.build(engine, "corelab", progress=lambda event: None, env=env)

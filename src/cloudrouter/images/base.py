@@ -9,9 +9,9 @@ import signal
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
-from cloudrouter.images import host, sources
+from cloudrouter.images import host, pulling, sources
 from cloudrouter.images.engine import Engine
 from cloudrouter.images.payload import read_tree
 from cloudrouter.wire.errors import CloudRouterError, NotConfigured, Unreachable
@@ -19,10 +19,6 @@ from cloudrouter.wire.errors import CloudRouterError, NotConfigured, Unreachable
 PULLED = f"debian:{sources.RELEASE}-slim"
 OWN = f"cloudrouter/base:{sources.RELEASE}"
 
-ANSWER_S = 10.0
-"""A registry that has not named the image after this long counts as out of reach."""
-STALL_S = 60.0
-"""A pull without news for this long is given up."""
 GRACE_S = 15.0
 """What mmdebstrap gets to take its own files away before it is killed."""
 
@@ -42,32 +38,12 @@ async def ensure(engine: Engine, *, env: Mapping[str, str], note: Note, refresh:
             if await engine.inspect_image(reference) is not None:
                 note(f"{reference} is here already")
                 return reference
-    reason = await pull(engine, note=note)
+    reason = await pulling.pull(engine, PULLED, note=note)
     if not reason:
         return PULLED
     note(f"no registry gives {PULLED} ({reason}); building it from Debian's packages")
     await bootstrap(engine, env=env, note=note)
     return OWN
-
-
-async def pull(engine: Engine, *, note: Note) -> str:
-    """Pull the base; the answer is empty on success, else why there is none."""
-    patience = ANSWER_S
-    try:
-        async with aclosing(engine.pull(PULLED)) as events:
-            while True:
-                async with asyncio.timeout(patience):
-                    event = await anext(events, None)
-                if event is None:
-                    return ""
-                patience = STALL_S
-                note(" ".join(str(event[key]) for key in ("id", "status", "progress") if event.get(key)))
-    except TimeoutError:
-        return f"no answer within {patience:g} s"
-    except Unreachable:
-        raise  # the engine itself is gone, not the registry
-    except CloudRouterError as error:
-        return error.message
 
 
 async def bootstrap(engine: Engine, *, env: Mapping[str, str], note: Note) -> None:

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import secrets
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any
 from weakref import WeakKeyDictionary
 
-from cloudrouter.images import base, context, host, recipe
+from cloudrouter.images import base, context, failures, host, recipe
 from cloudrouter.images.engine import BuildOrder, Engine, ImageFacts, Progress
 from cloudrouter.images.recipe import LABEL_DIGEST, LABEL_IMAGE, LABEL_LEFTOVER, LABEL_PART, Part, Recipe
 from cloudrouter.images.steps import Follower, Steps, titles
-from cloudrouter.wire.errors import CloudRouterError, Conflict, NoCapacity, NotFound, ProviderBug, Unreachable
+from cloudrouter.wire.errors import Conflict, NotFound, ProviderBug
 
 __all__ = ["BuildOrder", "Engine", "ImageFacts", "Progress", "build", "is_current", "load"]
 
 _BASE_TITLE = "Debian base"
-_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
-_NETWORK = re.compile(
-    r"could not resolve|temporary failure|name or service not known|connection (timed out|refused|reset)"
-    r"|network is unreachable|unable to connect|certificate_verify_failed|max retries exceeded|failed to fetch"
-    r"|no route to host|newconnectionerror",
-    re.IGNORECASE,
-)
-
-_STATUS = re.compile(r"(?:non-zero code: |exit status )(\d+)")
-"""What is worth telling of an engine's own sentence, which repeats the whole command."""
 _STALE_S = 3600.0
 """A builder stage of another build counts as forgotten after this long."""
 
 _locks: WeakKeyDictionary[Engine, dict[str, asyncio.Lock]] = WeakKeyDictionary()
+
+
+def only_one(engine: Engine, name: str) -> asyncio.Lock:
+    """The lock under which an image is made on an engine: who asks second waits, and finds it done."""
+    return _locks.setdefault(engine, {}).setdefault(name, asyncio.Lock())
 
 
 async def load(name: str) -> Recipe:
@@ -62,8 +55,7 @@ async def build(
     Raises NotFound (no such image), NotConfigured (no way to a base), Unreachable (network), NoCapacity (disk),
     ProviderBug (a step failed); the message has the step and its last lines, so has `details.output`.
     """
-    lock = _locks.setdefault(engine, {}).setdefault(name, asyncio.Lock())
-    async with lock:
+    async with only_one(engine, name):
         wanted = await load(name)
         if rebuild or not await is_current(engine, wanted):
             work = _Build(engine, wanted, progress, os.environ if env is None else env, rebuild=rebuild)
@@ -115,7 +107,9 @@ class _Build:
             async for event in events:
                 if event.get("error"):
                     follower.end()
-                    raise self._failure(str(event["error"]))
+                    raise failures.of_our_own(
+                        self._wanted.name, self._steps.title, str(event["error"]), self._steps.tail
+                    )
                 follower.feed(str(event.get("stream") or ""))
         follower.end()
         if await self._engine.inspect_image(part.reference) is None:
@@ -126,7 +120,7 @@ class _Build:
         if part.reaches_out:
             files |= await asyncio.to_thread(host.fetch_files, self._env)
         files["Dockerfile"] = context.File(part.dockerfile.encode())
-        labels = {LABEL_PART: self._wanted.name, LABEL_DIGEST: part.digest}
+        labels = {LABEL_PART: part.family, LABEL_DIGEST: part.digest}
         if part is self._wanted.parts[-1]:
             labels = {LABEL_IMAGE: self._wanted.name, LABEL_DIGEST: part.digest}
         return BuildOrder(
@@ -142,7 +136,7 @@ class _Build:
         found = host.proxies(self._env)
         for argument, name in part.needs.items():
             found[argument] = self._wanted.part(name).reference if name else await self._base()
-        if part.reaches_out:
+        if "ARG LEFTOVER" in part.dockerfile:
             found["LEFTOVER"] = self._mark
         return found
 
@@ -159,19 +153,3 @@ class _Build:
                 await self._engine.untag_image(image.id)
             except (NotFound, Conflict):
                 continue
-
-    def _failure(self, reason: str) -> CloudRouterError:
-        tail = list(self._steps.tail)
-        everything = "\n".join([*tail, reason])
-        status = _STATUS.search(reason)
-        reason = f"its command ended with status {status[1]}." if status else reason
-        message = f"Building the image {self._wanted.name} failed at the step {self._steps.title!r}: {reason}"
-        if tail:
-            message += "\n" + "\n".join(tail)
-        details: dict[str, Any] = {"step": self._steps.title, "output": tail}
-        again = f"cloudrouter image build {self._wanted.name}"
-        if _FULL.search(everything):
-            return NoCapacity(message, fix="free disk space where the engine keeps images", next=again, **details)
-        if _NETWORK.search(everything):
-            return Unreachable(message, fix="check that this host reaches Debian and PyPI", next=again, **details)
-        return ProviderBug(message, fix="see the step's last lines above", next=again, **details)

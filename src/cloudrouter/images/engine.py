@@ -22,13 +22,32 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
-class BuildOrder:
-    """One run of the engine's builder over a packed context whose recipe is called `Dockerfile`."""
+class ImageSettings:
+    """What an image was made for and brings along."""
 
-    context: bytes
+    id: str
+    os: str
+    architecture: str
+    """In Go's words, as engines speak: `amd64`, `arm64`."""
+    labels: Mapping[str, str]
+    volumes: tuple[str, ...] = ()
+    """Folders that are not part of a container's own disk."""
+    triggers: tuple[str, ...] = ()
+    """Instructions (ONBUILD) that run in every build made from it."""
+
+
+@dataclass(frozen=True)
+class BuildOrder:
+    """One run of the engine's builder over a packed context."""
+
+    context: bytes | AsyncIterator[bytes]
     tag: str
     buildargs: Mapping[str, str]
     labels: Mapping[str, str]
+    dockerfile: str = "Dockerfile"
+    """The recipe's path in the context."""
+    target: str = ""
+    """The stage to end with; empty for the last one."""
     from_scratch: bool = False
     """Use no layer of an earlier build."""
     host_network: bool = False
@@ -49,6 +68,12 @@ class Engine(Protocol):
     async def inspect_image(self, reference: str) -> ImageFacts | None:
         """The image of that reference or id, None when it is not there."""
 
+    async def inspect_settings(self, reference: str) -> ImageSettings | None:
+        """The same of what it was made for."""
+
+    async def architecture(self) -> str:
+        """What the engine's host runs, in Go's words."""
+
     async def find_images(self, *, label: str, dangling: bool = False) -> list[ImageFacts]:
         """Images that carry a label (`key` or `key=value`); only those without a tag when `dangling`."""
 
@@ -57,3 +82,9 @@ class Engine(Protocol):
 
     async def tag_image(self, reference: str, *, new: str) -> None:
         """Give an image one more tag."""
+
+    async def images_in_use(self) -> set[str]:
+        """Ids of the images of all containers, running or not."""
+
+    async def count_bytes(self) -> int | None:
+        """What all images take on the engine's disk, shared layers once; None where it does not tell in time."""

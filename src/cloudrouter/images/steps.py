@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from cloudrouter.images.engine import Progress
 
-_STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP \d+/\d+ ?: ?(.*)$", re.IGNORECASE)
+_STEP = re.compile(r"^(?:\[\d+/\d+\] )?STEP (\d+)/(\d+) ?: ?(.*)$", re.IGNORECASE)
 _NOISE = re.compile(r"^( *---> |-->|Removing intermediate container |Successfully (built|tagged) |COMMIT )")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 TAIL_LINES = 15
@@ -96,14 +96,25 @@ class Follower:
         self._rest = ""
 
     def _line(self, line: str) -> None:
-        match = _STEP.match(line)
-        if match is None:
-            if not _NOISE.match(line):
+        step = read_step(line)
+        if step is None:
+            if not is_noise(line):
                 self._steps.say(line)
             return
-        title = self._titles.get(_beginning(match[1]))
+        title = self._titles.get(_beginning(step[2]))
         if title is not None:
             self._steps.begin(title)
+
+
+def read_step(line: str) -> tuple[int, int, str] | None:
+    """(number, of how many, instruction) where a builder announces a step, else None."""
+    match = _STEP.match(line)
+    return (int(match[1]), int(match[2]), match[3]) if match else None
+
+
+def is_noise(line: str) -> bool:
+    """Whether a builder says so only of itself."""
+    return _NOISE.match(line) is not None
 
 
 def clean_lines(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from cloudrouter.images.engine import BuildOrder, ImageFacts
+from cloudrouter.images.engine import BuildOrder, ImageFacts, ImageSettings
 from cloudrouter.wire.errors import NotFound, ProviderBug
 
 Script = Callable[[BuildOrder], list[Mapping[str, Any]]]
@@ -43,9 +43,17 @@ class FakeEngine:
         self.leaves_stage = True
         self._numbers = itertools.count(1)
         self.now = 1000.0
+        self.settings: dict[str, dict[str, Any]] = {}
+        """Tag -> what is unusual about that image."""
+        self.used: set[str] = set()
+        self.contexts: list[bytes] = []
+        self.sizes: list[int | None] = []
+        """What `count_bytes` answers, one after the other."""
+        self.refusal = "no such host"
+        """Why a registry gives nothing."""
 
     def add(self, tag: str, labels: Mapping[str, str] | None = None, *, created_at: float = 0.0) -> ImageFacts:
-        key = f"sha256:{next(self._numbers)}"
+        key = f"sha256:{next(self._numbers):012x}{'0' * 52}"
         for other, facts in list(self.images.items()):
             if tag in facts.tags:
                 left = tuple(name for name in facts.tags if name != tag)
@@ -56,7 +64,7 @@ class FakeEngine:
 
     async def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
         if not self.pulls:
-            raise ProviderBug("no such host")
+            raise ProviderBug(self.refusal)
         yield {"id": "abc", "status": "Pulling"}
         self.add(reference)
 
@@ -70,6 +78,8 @@ class FakeEngine:
     async def build(self, order: BuildOrder) -> AsyncGenerator[Mapping[str, Any], None]:
         self.orders.append(order)
         self.started.set()
+        if not isinstance(order.context, bytes):
+            self.contexts.append(b"".join([piece async for piece in order.context]))
         if self.hold is not None:
             await self.hold.wait()
         if self.leaves_stage and "LEFTOVER" in order.buildargs:
@@ -85,6 +95,22 @@ class FakeEngine:
             if reference == key or reference in facts.tags:
                 return facts
         return None
+
+    async def inspect_settings(self, reference: str) -> ImageSettings | None:
+        facts = await self.inspect_image(reference)
+        if facts is None:
+            return None
+        usual: dict[str, Any] = {"os": "linux", "architecture": "amd64", "labels": facts.labels}
+        return ImageSettings(id=facts.id, **{**usual, **self.settings.get(reference, {})})
+
+    async def architecture(self) -> str:
+        return "amd64"
+
+    async def images_in_use(self) -> set[str]:
+        return self.used
+
+    async def count_bytes(self) -> int | None:
+        return self.sizes.pop(0) if self.sizes else None
 
     async def find_images(self, *, label: str, dangling: bool = False) -> list[ImageFacts]:
         key, _, value = label.partition("=")

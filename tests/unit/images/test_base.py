@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.unit.images.fakes import FakeEngine
@@ -61,32 +60,6 @@ async def test_ensure_when_refreshing_then_pulls_though_base_is_here() -> None:
     found = await engine.inspect_image(base.PULLED)
     assert found is not None
     assert found.id != old.id
-
-
-async def test_pull_when_registry_is_silent_then_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = []
-
-    class Silent(FakeEngine):
-        async def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
-            try:
-                await asyncio.Event().wait()
-                yield {}
-            finally:
-                ended.append(reference)
-
-    monkeypatch.setattr(base, "ANSWER_S", 0.01)
-    assert "no answer" in await base.pull(Silent(), note=lambda text: None)
-    assert ended == [base.PULLED]
-
-
-async def test_pull_when_engine_is_gone_then_that_is_the_error() -> None:
-    class Gone(FakeEngine):
-        async def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
-            raise Unreachable("no engine")
-            yield {}
-
-    with pytest.raises(Unreachable, match="no engine"):
-        await base.pull(Gone(), note=lambda text: None)
 
 
 async def test_bootstrap_streams_the_tar_and_tells_progress(tmp_path: Path) -> None:

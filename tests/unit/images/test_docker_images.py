@@ -13,11 +13,11 @@ import aiodocker
 import pytest
 from aiohttp import web
 
-from cloudrouter.images import recipe
-from cloudrouter.images.engine import BuildOrder
+from cloudrouter.images import layering, recipe
+from cloudrouter.images.engine import BuildOrder, ImageSettings
 from cloudrouter.providers.base import Images
 from cloudrouter.providers.docker.images import DockerEngine, DockerImages
-from cloudrouter.wire.errors import Conflict, NoCapacity, NotFound, ProviderBug, Unreachable
+from cloudrouter.wire.errors import Conflict, InvalidSpec, NoCapacity, NotFound, ProviderBug, Unreachable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ORDER = BuildOrder(b"tar", "cloudrouter/x:1", {"A": "b"}, {"l": "v"}, host_network=True)
@@ -234,8 +234,16 @@ async def test_resolve_image_tells_current_outdated_and_foreign_apart(
     labels = {recipe.LABEL_DIGEST: wanted.digest}
     engine.says(f"GET /images/{wanted.reference}/json", {**found, "Config": {"Labels": labels}})
     assert await images.resolve_image("core") == wanted.reference
-    engine.says("GET /images/debian:trixie/json", {**found, "Config": {"Labels": None}})
-    assert await images.resolve_image("debian:trixie") == "debian:trixie"
+    engine.says("GET /images/debian:trixie/json", {**found, "Id": "sha256:9", "Config": {"Labels": None}})
+    assert await images.resolve_image("debian:trixie") is None
+    kit, dockerfile = recipe.load("runtime"), layering.layer_dockerfile()
+    layer = layering.digest_of("sha256:9", kit, dockerfile)
+    reference = f"cloudrouter/any:{layer[:12]}"
+    labels = {recipe.LABEL_DIGEST: layer}
+    engine.says(f"GET /images/{reference}/json", {**found, "Config": {"Labels": labels}})
+    engine.requests.clear()
+    assert await images.resolve_image("debian:trixie") == reference
+    assert len([one for one in engine.requests if one.path.endswith("/json")]) == 2
     assert await images.resolve_image("debian:buzz") is None
 
 
@@ -249,56 +257,69 @@ async def test_name_that_cannot_be_a_reference_never_reaches_the_engine(
     assert engine.requests == []
 
 
-async def test_list_images_says_what_is_current_and_in_use(engine: Scripted, docker: aiodocker.Docker) -> None:
-    wanted = recipe.load("core")
-    new = {recipe.LABEL_IMAGE: "core", recipe.LABEL_DIGEST: wanted.digest}
-    old = {recipe.LABEL_IMAGE: "core", recipe.LABEL_DIGEST: "old"}
-    engine.says(
-        "GET /images/json",
-        [
-            image("sha256:1", ["<none>:<none>"], old, 1),
-            image("sha256:2", ["docker.io/cloudrouter/core:latest", f"docker.io/{wanted.reference}"], new, 1795493427),
-            image("sha256:3", [], new, 2),
-        ],
-    )
-    engine.says("GET /containers/json", [{"Id": "c", "ImageID": "sha256:1"}])
-    newest, oldest = await DockerImages(docker).list_images()
-    assert newest == {
-        "name": "core",
-        "reference": wanted.reference,
-        "size_bytes": 7,
-        "created_at": "2026-11-24T04:10:27Z",
-        "current": True,
-        "in_use": False,
-    }
-    assert (oldest["reference"], oldest["current"], oldest["in_use"]) == ("sha256:1", False, True)
+async def test_settings_are_what_the_image_was_made_for(engine: Scripted, docker: aiodocker.Docker) -> None:
+    config = {"Labels": {"a": "b"}, "Volumes": {"/data": {}}, "OnBuild": ["RUN x"]}
+    body = {"Id": "sha256:1", "Os": "linux", "Architecture": "arm64", "Config": config}
+    engine.says("GET /images/x:1/json", body)
+    found = await DockerEngine(docker).inspect_settings("x:1")
+    assert found == ImageSettings("sha256:1", "linux", "arm64", {"a": "b"}, ("/data",), ("RUN x",))
+    assert await DockerEngine(docker).inspect_settings("y:1") is None
 
 
-async def test_remove_image_in_use_is_refused_and_nothing_removed(engine: Scripted, docker: aiodocker.Docker) -> None:
-    engine.says("GET /images/json", [image("sha256:1", ["cloudrouter/core:1"], {recipe.LABEL_IMAGE: "core"})])
-    engine.says("GET /containers/json", [{"Id": "c", "ImageID": "sha256:1"}])
-    with pytest.raises(Conflict, match="cloudrouter/core:1"):
-        await DockerImages(docker).remove_image("core")
-    assert not [request for request in engine.requests if request.method == "DELETE"]
-
-
-async def test_remove_image_by_name_takes_builds_and_parts(engine: Scripted, docker: aiodocker.Docker) -> None:
-    engine.says("GET /images/json", [image("sha256:1", ["cloudrouter/core:1"], {recipe.LABEL_IMAGE: "core"})])
-    engine.says("GET /containers/json", [])
-    engine.says("DELETE /images/cloudrouter/core:1", [])
-    await DockerImages(docker).remove_image("core")
-    asked = [
-        json.loads(request.query["filters"]) for request in engine.requests if request.path.endswith("images/json")
-    ]
-    assert asked == [{"label": ["cloudrouter.dev/image=core"]}, {"label": ["cloudrouter.dev/part=core"]}]
-
-
-@pytest.mark.parametrize("name", ["core", "debian:bookworm-slim", "nothing:here"])
-async def test_remove_image_that_is_not_ours_or_missing_is_not_found(
-    engine: Scripted, docker: aiodocker.Docker, name: str
+@pytest.mark.parametrize(
+    ("reference", "repository", "tag"),
+    [
+        ("debian", "debian", "latest"),
+        ("debian:trixie", "debian", "trixie"),
+        ("localhost:5000/a/b", "localhost:5000/a/b", "latest"),
+        ("localhost:5000/a/b:c", "localhost:5000/a/b", "c"),
+        (f"a/b@sha256:{'0' * 64}", "a/b", f"sha256:{'0' * 64}"),
+        (f"a/b:c@sha256:{'0' * 64}", "a/b", f"sha256:{'0' * 64}"),
+    ],
+)
+async def test_pull_asks_for_one_tag_or_digest(
+    engine: Scripted, docker: aiodocker.Docker, reference: str, repository: str, tag: str
 ) -> None:
+    engine.streams("POST /images/create", b"{}\n")
+    async with aclosing(DockerEngine(docker).pull(reference)) as events:
+        assert [event async for event in events] == [{}]
+    assert dict(engine.requests[-1].query) == {"fromImage": repository, "tag": tag}
+
+
+async def test_build_sends_file_and_stage_where_they_are_named(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.streams("POST /build", b"{}\n")
+    order = BuildOrder(two_chunks(), "x:1", {}, {}, dockerfile="a/Dockerfile", target="dev", from_scratch=True)
+    async with aclosing(DockerEngine(docker).build(order)) as events:
+        assert [event async for event in events] == [{}]
+    query = engine.requests[-1].query
+    assert (query["dockerfile"], query["target"], query["nocache"]) == ("a/Dockerfile", "dev", "1")
+    assert engine.bodies == [b"onetwo"]
+
+
+async def test_count_bytes_is_what_the_engine_says_of_its_layers(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.says("GET /system/df", {"LayersSize": 12})
+    assert await DockerEngine(docker).count_bytes() == 12
+    engine.says("GET /system/df", {"LayersSize": None})
+    assert await DockerEngine(docker).count_bytes() is None
+
+
+async def test_check_image_refuses_at_once_what_only_this_engine_could_have(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    images = DockerImages(docker)
+    await images.check_image("debian:trixie")
+    await images.check_image("core")
+    for name in ("cloudrouter/core:0", "build:web@0123456789ab", "sha256:0123456789ab"):
+        with pytest.raises(NotFound, match="not in the engine"):
+            await images.check_image(name)
+    with pytest.raises(InvalidSpec, match="cannot be the name"):
+        await images.check_image("a b")
+    engine.says("GET /images/cloudrouter/build:0123456789ab/json", image("sha256:1", [], {}))
+    await images.check_image("build:web@0123456789ab")
+
+
+async def test_remove_image_that_is_missing_is_not_found(engine: Scripted, docker: aiodocker.Docker) -> None:
     engine.says("GET /images/json", [])
-    engine.says("GET /images/debian:bookworm-slim/json", {"Id": "1", "RepoTags": [], "Created": "", "Config": {}})
+    engine.says("GET /containers/json", [])
     with pytest.raises(NotFound, match="called"):
-        await DockerImages(docker).remove_image(name)
-    assert not [request for request in engine.requests if request.method == "DELETE"]
+        await DockerImages(docker).remove_image("core")

