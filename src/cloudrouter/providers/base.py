@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from cloudrouter.images.folders import FolderBuild
 from cloudrouter.wire.boot import GuestBoot
+from cloudrouter.wire.machines import Mount
 
 Clock = Callable[[], float]
 """Seconds since the epoch; passed in so that tests own the time."""
@@ -51,6 +53,10 @@ class MachineSpec:
     network: str = "open"
     """Network class: `open` is the internet without host, neighbours, private ranges and metadata."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    """Volumes of the owner, checked by `wire.mounts`; `create` makes those that are not there."""
+    package_door: str | None = None
+    """A folder of this host that the machine sees read-only at `wire.packages.DOOR_IN_MACHINE`, where that can be."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Whatever only this provider understands; it refuses unknown keys with InvalidSpec."""
 
@@ -105,9 +111,16 @@ class Features:
     pause_keeps_memory: bool = False
     snapshots: bool = False
     volumes: bool = False
+    """Volumes: `mounts` of a spec are given; without it a spec that has some is Unsupported."""
     resize: bool = False
     console: bool = False
     images: bool = False
+    stats: bool = False
+    """Measurable: what a machine uses can be measured."""
+    removable: bool = False
+    """Removable: what belongs to the router as a whole can be listed and taken away."""
+    package_door: bool = False
+    """`package_door` of a spec is seen inside when the backend is this very host; else it is left out silently."""
     stop_keeps_disk: bool = False
     disk_limit: bool = False
     """`disk_bytes` of a spec is enforced."""
@@ -198,15 +211,30 @@ class Snapshots(Protocol):
         """Remove a snapshot; missing is success."""
 
 
+@dataclass(frozen=True)
+class Volume:
+    """A named disk, as its provider sees it."""
+
+    name: str
+    owner: str
+    created_at: float | None = None
+
+
 @runtime_checkable
 class Volumes(Protocol):
-    """Named disks that outlive machines."""
+    """Named disks that outlive machines. Each is one owner's on one router; several machines may have it at once."""
 
-    async def ensure_volume(self, name: str) -> Mapping[str, Any]:
-        """The volume of that name, made if it is not there."""
+    async def ensure_volume(self, name: str, *, owner: str) -> bool:
+        """Make the volume if it is not there; whether it was made now."""
 
-    async def remove_volume(self, name: str) -> None:
-        """Remove a volume; missing is success, in use raises Conflict."""
+    async def list_volumes(self, *, owner: str | None = None) -> list[Volume]:
+        """The volumes of one owner, or of all owners of this router; by name."""
+
+    async def measure_volumes(self, *, owner: str) -> Mapping[str, int]:
+        """Name -> bytes that its files take. May take seconds where there are many files."""
+
+    async def remove_volume(self, name: str, *, owner: str) -> None:
+        """Remove a volume and all that is in it; missing is success, in use raises Conflict."""
 
 
 @runtime_checkable
@@ -217,6 +245,54 @@ class Console(Protocol):
         """The newest output of the machine's first process."""
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What a machine uses, counted since its boot where it is a count; None where the provider cannot tell."""
+
+    cpu_seconds: float | None = None
+    """Time on all cpus together."""
+    memory_bytes: int | None = None
+    """Without what the kernel could take back at once (inactive file pages)."""
+    disk_bytes: int | None = None
+    """Written to the machine's own disk; measuring it is dear, so it may be a minute old, or older on large disks."""
+    network_received_bytes: int | None = None
+    network_sent_bytes: int | None = None
+    processes: int | None = None
+    """Threads count too."""
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """Measuring what machines use."""
+
+    async def measure(self, handle: Handle) -> Measurement:
+        """What the machine uses now; NotRunning when it does not run, missing raises NotFound. Costs little."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing on the backend that belongs to the router as a whole, and not to one machine."""
+
+    kind: str
+    """`network`, `rules`, `helper`, `image` or `volume`."""
+    name: str
+    """By which `remove_leftover` finds it."""
+    size_bytes: int | None = None
+    shared: bool = False
+    """Other routers on the same backend use it too; for them it would have to be made again."""
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """Taking away what a router leaves behind when it has no machines any more."""
+
+    async def leftovers(self) -> list[Leftover]:
+        """Everything there is, in an order in which it can be removed."""
+
+    async def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove one; missing is success, in use raises Conflict."""
+
+
 Progress = Callable[[Mapping[str, Any]], None]
 """Takes one step of long work: {"step": str, "of": int|None, "at": int|None, "detail": str}."""
 
@@ -225,14 +301,31 @@ Progress = Callable[[Mapping[str, Any]], None]
 class Images(Protocol):
     """Where images are built and kept; the recipe's shape is `cloudrouter.images.recipe.Recipe`."""
 
+    async def check_image(self, name: str) -> None:
+        """Refuse at once what cannot be an image (InvalidSpec), or only could have been here (NotFound)."""
+
     async def resolve_image(self, name: str) -> str | None:
-        """The runnable reference for an image's short name or full reference; None when it is not there."""
+        """The runnable reference for an image's short name or full reference; None when it is not ready to boot."""
 
     def build_image(self, name: str, *, progress: Progress, rebuild: bool = False) -> Awaitable[str]:
-        """Build one of our images, or do nothing when it is there and current; returns its reference."""
+        """Build one of ours, or fetch any other and put the guest into it; nothing to do when it is there and current.
+
+        `rebuild` fetches everything anew. Returns the runnable reference.
+        """
+
+    async def build_folder(
+        self, order: FolderBuild, tar: AsyncIterator[bytes], *, progress: Progress
+    ) -> Mapping[str, str]:
+        """Build from a person's Dockerfile whose folder comes as a tar; `name` and `reference` of the result."""
 
     async def list_images(self) -> list[Mapping[str, Any]]:
-        """Our images: name, reference, size_bytes, created_at (RFC 3339), current (bool), in_use (bool)."""
+        """Ours: name, kind, base, reference, size_bytes, created_at (RFC 3339), current and in_use (bool)."""
 
     async def remove_image(self, name: str) -> None:
         """Remove an image; missing raises NotFound, in use raises Conflict."""
+
+    async def prune_images(self, *, everything: bool, dry_run: bool) -> Mapping[str, Any]:
+        """Remove builds that are neither current nor used by a machine; everything: current ones, too.
+
+        `images` (removed, or for dry_run to be removed), `kept` with a reason, `freed_bytes` (None: not known).
+        """

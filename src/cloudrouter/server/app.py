@@ -19,19 +19,25 @@ from litestar.openapi import OpenAPIConfig
 from cloudrouter import __version__
 from cloudrouter.providers.base import Clock, Provider
 from cloudrouter.providers.registry import load_provider
-from cloudrouter.server.api import errors, machines, server, streams
+from cloudrouter.server.api import errors, images, machines, observing, packagecache, server, streams, volumes
 from cloudrouter.server.api.state import Services
 from cloudrouter.server.guests.connections import Guests
 from cloudrouter.server.loops.deadlines import Deadlines
 from cloudrouter.server.loops.reconcile import Reconcile
+from cloudrouter.server.services import packaging
 from cloudrouter.server.services.context import Context
 from cloudrouter.server.services.doctor import Doctor
 from cloudrouter.server.services.events import EventLog
 from cloudrouter.server.services.images import ImageService
+from cloudrouter.server.services.inspection import Inspection
 from cloudrouter.server.services.machines import Machines
+from cloudrouter.server.services.packagecache import PackageCache
 from cloudrouter.server.services.provisioning import Provisioning
+from cloudrouter.server.services.stats import Stats
 from cloudrouter.server.services.status import ServerStatus
 from cloudrouter.server.services.traffic import Traffic
+from cloudrouter.server.services.uninstall import Uninstall
+from cloudrouter.server.services.volumes import Volumes
 from cloudrouter.server.settings import Settings
 from cloudrouter.server.store.database import open_database
 from cloudrouter.server.store.events import EventStore
@@ -80,7 +86,9 @@ async def open_router(
             stack.push_async_callback(provider.aclose)
         guests = Guests(made)
         stack.push_async_callback(guests.aclose)
-        context = Context(settings, identity, clock, store, events, made, guests)
+        packages = PackageCache(settings)
+        stack.push_async_callback(packages.aclose)
+        context = Context(settings, identity, clock, store, events, made, guests, packages)
         provisioning = Provisioning(context)
         stack.push_async_callback(provisioning.aclose)
         services = _services(context, provisioning, event_store)
@@ -88,6 +96,7 @@ async def open_router(
             Reconcile(context, services.machines, provisioning).run,
             Deadlines(context, services.machines, services.traffic).run,
         )
+        packaging.resume(context)
         for loop in loops:
             stack.push_async_callback(_end_task, asyncio.create_task(_forever(loop), name=loop.__qualname__))
         yield services, _litestar(services, settings)
@@ -105,11 +114,18 @@ def _services(context: Context, provisioning: Provisioning, event_store: EventSt
     return Services(
         machines=Machines(context, provisioning),
         images=ImageService(context),
+        volumes=Volumes(context),
         doctor=Doctor(context),
         status=ServerStatus(context, started_at=context.clock()),
         guests=context.guests,
         traffic=Traffic(context.clock),
         event_store=event_store,
+        events=context.events,
+        stats=Stats(context),
+        inspection=Inspection(context, event_store),
+        uninstall=Uninstall(context),
+        packages=context.packages,
+        clock=context.clock,
         features={name: provider.features() for name, provider in context.providers.items()},
     )
 
@@ -122,7 +138,15 @@ def _litestar(services: Services, settings: Settings) -> Litestar:
         return settings.owner
 
     return Litestar(
-        route_handlers=[*machines.HANDLERS, *server.HANDLERS, *streams.HANDLERS],
+        route_handlers=[
+            *machines.HANDLERS,
+            *observing.HANDLERS,
+            *packagecache.HANDLERS,
+            *server.HANDLERS,
+            *images.HANDLERS,
+            *streams.HANDLERS,
+            *volumes.HANDLERS,
+        ],
         dependencies={"services": Provide(provide_services), "owner": Provide(provide_owner)},
         exception_handlers=errors.HANDLERS,
         response_headers=[ResponseHeader(name=routes.VERSION_HEADER, value=__version__)],

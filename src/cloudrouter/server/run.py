@@ -29,6 +29,9 @@ BACKLOG = 512
 SHUTDOWN_S = 5
 """Seconds that requests in progress get when the router ends."""
 LOCK_RETRY_S = 0.05
+TRUSTED_FOLDERS = ("logs", "ca")
+TRUSTED = ("router.db", "router.db-wal", "router.db-shm", "router-id", "router.lock", *TRUSTED_FOLDERS)
+"""What the router believes when it finds it in its state folder."""
 
 log = structlog.get_logger("run")
 
@@ -82,6 +85,42 @@ def prepare_folders(settings: Settings) -> None:
                 f"The folder {folder} is not safe for the router: {fault}.",
                 fix=f"Make it a folder of your own with mode 0700: chmod 700 {folder}",
             )
+    check_state(settings)
+
+
+def check_state(settings: Settings) -> None:
+    """Refuse what another user has put into the state folder, and close for others what is ours.
+
+    The folder is private now, but it may have been open before: a book, a lock or an id of somebody else's would be
+    believed.
+    """
+    for name in TRUSTED:
+        path = f"{settings.state_dir}/{name}"
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            continue
+        fault = _trust_fault(found, is_folder=name in TRUSTED_FOLDERS)
+        if fault:
+            raise NotConfigured(
+                f"{path} is not safe for the router: {fault}.",
+                fix="Look where it comes from, and move it away.",
+                next=f"ls -ld {path}",
+            )
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            os.chmod(path, stat.S_IMODE(found.st_mode) & 0o700)
+
+
+def _trust_fault(found: os.stat_result, *, is_folder: bool) -> str | None:
+    if stat.S_ISLNK(found.st_mode):
+        return "it is a symbolic link"
+    if found.st_uid != os.getuid():
+        return f"it belongs to user {found.st_uid}, not to you ({os.getuid()})"
+    if stat.S_ISDIR(found.st_mode) is not is_folder or not (is_folder or stat.S_ISREG(found.st_mode)):
+        return f"it is not a {'folder' if is_folder else 'file'}"
+    if not is_folder and found.st_nlink != 1:
+        return "it has a second name somewhere else"
+    return None
 
 
 def take_lock(settings: Settings) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloudrouter.wire import places
+from cloudrouter.wire import packages, places, sizes
+from cloudrouter.wire.errors import NotConfigured
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Settings:
     """Provider objects that the book does not know are removed after this long."""
     reconcile_every_s: float = 15.0
     provider_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    package_cache_bytes: int = 10 * sizes.GIB
+    """How much the package cache keeps; what was not used for longest is thrown out."""
+    package_mirrors: Mapping[str, str] = field(default_factory=dict)
+    """Registry -> `https://...` that the package cache asks in its place."""
 
     @property
     def socket_path(self) -> str:
@@ -55,4 +60,30 @@ def from_environment(env: Mapping[str, str], uid: int | None = None) -> Settings
         default_image=env.get("CLOUDROUTER_IMAGE") or "core",
         unconfirmed_grace_s=float(env.get("CLOUDROUTER_UNCONFIRMED_GRACE") or 120),
         provider_options={"memory": {"root": f"{state_dir}/memory"}},
+        package_cache_bytes=_cache_bytes(env.get("CLOUDROUTER_PACKAGE_CACHE_SIZE", "")),
+        package_mirrors=_mirrors(env.get("CLOUDROUTER_PACKAGE_MIRRORS", "")),
     )
+
+
+def _cache_bytes(text: str) -> int:
+    """The bound of the package cache: 20g, 512m; NotConfigured when it is no amount."""
+    if not text:
+        return 10 * sizes.GIB
+    try:
+        return sizes.parse_bytes(text)
+    except ValueError as error:
+        raise NotConfigured(f"CLOUDROUTER_PACKAGE_CACHE_SIZE: {error}.", fix="Write 20g or 512m.") from None
+
+
+def _mirrors(text: str) -> dict[str, str]:
+    """`registry.npmjs.org=https://npm.example.com,...`; NotConfigured when it is something else."""
+    found = {}
+    for word in text.replace(",", " ").split():
+        host, _, address = word.partition("=")
+        if host not in packages.HOSTS or not address.startswith("https://"):
+            raise NotConfigured(
+                f"CLOUDROUTER_PACKAGE_MIRRORS does not understand {word[:80]!r}.",
+                fix=f"Write REGISTRY=https://ADDRESS; registries are {', '.join(packages.HOSTS)}.",
+            )
+        found[host] = address
+    return found

@@ -23,6 +23,8 @@ _CORE_ONLY = {
     "resize": False,
     "console": False,
     "images": False,
+    "stats": False,
+    "removable": False,
 }
 
 

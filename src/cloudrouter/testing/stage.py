@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from cloudrouter.providers.base import Handle, MachineSpec, Observation, Provider
+from cloudrouter.providers.base import Handle, MachineSpec, Observation, Provider, Volumes
 from cloudrouter.providers.registry import load_provider
 from cloudrouter.testing.inside import Inside
 from cloudrouter.wire import ids
@@ -75,11 +75,14 @@ class Stage:
         return Inside(provider, handle, token=token, port=spec.boot.port, patience_s=self._patience_s)
 
     async def clear(self) -> None:
-        """Delete every machine of every router of this test, and close the providers."""
+        """Delete every machine and volume of every router of this test, and close the providers."""
         for identity in sorted(self._router_ids):
             provider = self.provider(router_id=identity)
             for seen in await listed(provider):
                 await provider.delete(seen.handle)
+            if isinstance(provider, Volumes):
+                for volume in await provider.list_volumes():
+                    await provider.remove_volume(volume.name, owner=volume.owner)
             await self._clear_router(provider, identity)
         for provider in self._providers:
             await provider.aclose()

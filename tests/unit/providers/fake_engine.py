@@ -22,6 +22,11 @@ class FakeEngine:
     def __init__(self) -> None:
         self.containers: dict[str, dict[str, Any]] = {}
         self.networks: dict[str, dict[str, Any]] = {}
+        self.volumes: dict[str, dict[str, Any]] = {}
+        self.lost_volumes: dict[str, tuple[int, str]] = {}
+        """Volumes that somebody removed by hand, with what the engine says when a container that has one starts."""
+        self.busy_measuring = 0
+        """So many times a measurement is refused, as old engines do while another one runs."""
         self.images = {"image:1", "sha256:helper"}
         self.calls: list[str] = []
         self._ended = asyncio.Event()
@@ -83,6 +88,10 @@ class FakeEngine:
             ]
         if words[0] == "networks":
             return self._network(method, words[1:], body)
+        if words[0] == "volumes":
+            return self._volume(method, words[1:], query, body)
+        if words == ["system", "df"]:
+            return self._usage()
         return self._container(method, words[1:], query, body)
 
     def _network(self, method: str, words: list[str], body: Any) -> tuple[int, Any]:
@@ -98,9 +107,32 @@ class FakeEngine:
             return 204, None
         return 200, None
 
+    def _volume(self, method: str, words: list[str], query: Mapping[str, str], body: Any) -> tuple[int, Any]:
+        if words == ["create"]:
+            made = {"Name": body["Name"], "Labels": body["Labels"], "CreatedAt": "2026-01-01T00:00:00Z"}
+            return 201, self.volumes.setdefault(body["Name"], made)
+        if not words:
+            wanted = json.loads(query["filters"])["label"]
+            entries = [one for one in self.volumes.values() if _matches({"Config": one}, wanted)]
+            return 200, {"Volumes": entries or None}
+        found = self._found(self.volumes, words[0])
+        if method == "DELETE":
+            users = [one["Id"] for one in self.containers.values() if words[0] in _sources(one)]
+            if users:
+                return 409, {"message": f"remove {words[0]}: volume is in use - {users}"}
+            del self.volumes[words[0]]
+            return 204, None
+        return 200, found
+
+    def _usage(self) -> tuple[int, Any]:
+        if self.busy_measuring:
+            self.busy_measuring -= 1
+            return 500, {"message": "a disk usage operation is already running"}
+        return 200, {"Volumes": [{**one, "UsageData": {"Size": 4096}} for one in self.volumes.values()] or None}
+
     def _found(self, things: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
         for thing in things.values():
-            if key in (thing["Id"], thing.get("Name")):
+            if key in (thing.get("Id"), thing.get("Name")):
                 return thing
         raise KeyError(key)
 
@@ -119,6 +151,9 @@ class FakeEngine:
             return 200, struct.pack(">BxxxL", 1, len(data)) + data
         if verb == "wait":
             return 200, {"StatusCode": 0}
+        lost = [self.lost_volumes[name] for name in _sources(one) if name in self.lost_volumes]
+        if verb == "start" and lost:
+            return lost[0][0], {"message": lost[0][1]}
         if verb == "start" and self.start_errors and one["Name"]:
             return 500, {"message": self.start_errors.pop(0)}
         if verb == "DELETE":
@@ -143,6 +178,11 @@ class FakeEngine:
             "Config": {"Labels": body["Labels"], "Image": body["Image"]},
             "HostConfig": body["HostConfig"],
             "State": {"Status": "created"},
+            "Mounts": [
+                {"Type": "volume", "Name": one["Source"], "Destination": one["Target"], "RW": not one["ReadOnly"]}
+                for one in body["HostConfig"].get("Mounts", ())
+                if one["Type"] == "volume"
+            ],
             "NetworkSettings": {"Networks": {network: {"IPAddress": self.address}}},
         }
         return 201, {"Id": number}
@@ -150,6 +190,11 @@ class FakeEngine:
     def _entry(self, one: Mapping[str, Any]) -> dict[str, Any]:
         state = one["State"]["Status"]
         return {"Id": one["Id"], "Labels": one["Config"]["Labels"], "State": state, "Status": state}
+
+
+def _sources(container: Mapping[str, Any]) -> list[str]:
+    """The volumes that a container has."""
+    return [str(mount["Name"]) for mount in container["Mounts"]]
 
 
 def _matches(one: Mapping[str, Any], wanted: list[str]) -> bool:

@@ -245,8 +245,8 @@ def test_output_when_split_then_both_streams_are_whole_and_a_cut_header_is_left_
 
 
 def test_network_when_router_ids_are_odd_then_names_stay_short_and_apart() -> None:
-    assert network._short("0123456789abcdef") == "01234567"
-    odd = {network._short(text) for text in ("x", "../..", "a b\n", "", "0123ABCD0123")}
+    assert network.short_id("0123456789abcdef") == "01234567"
+    odd = {network.short_id(text) for text in ("x", "../..", "a b\n", "", "0123ABCD0123")}
     assert len(odd) == 5
     assert all(len(f"crb-{word}") <= 15 and word.isalnum() for word in odd)
 

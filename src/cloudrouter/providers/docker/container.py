@@ -11,7 +11,8 @@ from typing import Any
 
 from cloudrouter.providers import base
 from cloudrouter.providers.base import LABEL_MACHINE, LABEL_OWNER, LABEL_ROUTER, Handle, MachineSpec, Observation
-from cloudrouter.wire import ids
+from cloudrouter.providers.docker import volumes
+from cloudrouter.wire import ids, packages
 
 NAME = "docker"
 LABEL_CPUS = "cloudrouter.dev/cpus"
@@ -69,11 +70,20 @@ def create_body(
             "CapAdd": list(CAPABILITIES),
             "Privileged": False,
             "NetworkMode": network,
+            "Mounts": [*volumes.mounts(spec), *_door(spec)],
             "Dns": list(dns),
             "LogConfig": LOG_CONFIG,
             "RestartPolicy": {"Name": "no"},
         },
     }
+
+
+def _door(spec: MachineSpec) -> list[dict[str, Any]]:
+    """The way to the package cache, which a machine cannot write to."""
+    if spec.package_door is None:
+        return []
+    target = packages.DOOR_IN_MACHINE
+    return [{"Type": "bind", "Source": spec.package_door, "Target": target, "ReadOnly": True}]
 
 
 def limits(cpu: float, memory_bytes: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cloudrouter.images import recipe
@@ -16,9 +17,11 @@ from cloudrouter.providers.docker.config import DockerConfig
 from cloudrouter.providers.docker.host import HostFacts
 from cloudrouter.providers.docker.images import DockerImages
 from cloudrouter.providers.docker.network import Network
+from cloudrouter.providers.docker.volumes import DockerVolumes
 from cloudrouter.providers.docker.walls import Walls
 from cloudrouter.providers.errors import Conflict, InvalidSpec, NotConfigured, NotFound, ProviderBug, Unreachable
 from cloudrouter.wire import ids
+from cloudrouter.wire.errors import CloudRouterError
 
 REMOVAL_DEADLINE_S = 30.0
 APPEARANCE_DEADLINE_S = 10.0
@@ -28,8 +31,18 @@ APPEARANCE_POLL_S = 0.02
 class Containers:
     """The containers of one router's machines."""
 
-    def __init__(self, api: EngineApi, *, router_id: str, network: Network, walls: Walls, config: DockerConfig) -> None:
+    def __init__(
+        self,
+        api: EngineApi,
+        *,
+        router_id: str,
+        network: Network,
+        walls: Walls,
+        volumes: DockerVolumes,
+        config: DockerConfig,
+    ) -> None:
         self._api = api
+        self._volumes = volumes
         self._router_id = router_id
         self._network = network
         self._walls = walls
@@ -44,6 +57,8 @@ class Containers:
         await self._stand_up()
         container_id = await self._existing(spec)
         if container_id is None:
+            for mount in spec.mounts:
+                await self._volumes.ensure(mount.volume, owner=spec.owner)
             container_id = await self._create(spec, facts)
         try:
             await self.start(container_id)
@@ -106,7 +121,10 @@ class Containers:
         """The image that can put up the walls: the one configured, else the newest build of ours."""
         if self._config.helper_image:
             return self._config.helper_image
-        found = await DockerImages(self._api.docker).engine.find_images(label=recipe.LABEL_IMAGE)
+        # It gets rights on the host's network: a label alone, which anybody can write, does not make an image ours.
+        label = f"{recipe.LABEL_IMAGE}={recipe.BOOTABLE[0]}"
+        marked = await DockerImages(self._api.docker).engine.find_images(label=label)
+        found = [image for image in marked if recipe.is_ours(image)]
         if not found:
             raise NotConfigured(
                 "The walls around machines need our own image, which is not built yet.",
@@ -151,6 +169,17 @@ class Containers:
             self._placing.pop(spec.machine_id, None)
 
     async def _post(self, spec: MachineSpec, cpus: str, facts: HostFacts) -> str:
+        """Create it; without the package cache's door where the engine has not our folders."""
+        if not facts.is_local:
+            spec = replace(spec, package_door=None)
+        try:
+            return await self._post_as_it_is(spec, cpus, facts)
+        except CloudRouterError as error:
+            if spec.package_door is None or "bind source path" not in error.message:
+                raise
+            return await self._post_as_it_is(replace(spec, package_door=None), cpus, facts)
+
+    async def _post_as_it_is(self, spec: MachineSpec, cpus: str, facts: HostFacts) -> str:
         body = container.create_body(
             spec,
             network=self._network.name,
@@ -176,7 +205,13 @@ class Containers:
             raise Unreachable(f"The engine says that {name} is there, but does not show it.") from error
 
     async def _start(self, container_id: str) -> None:
-        await self._api.settle(self._api.call("POST", f"containers/{container_id}/start"))
+        try:
+            await self._api.settle(self._api.call("POST", f"containers/{container_id}/start"))
+        except (NotFound, ProviderBug) as error:
+            explained = await self._volumes.explain(container_id, error)
+            if explained is error:
+                raise
+            raise explained from error
 
     async def _await_removal(self, path: str) -> None:
         """Somebody else is removing it already."""

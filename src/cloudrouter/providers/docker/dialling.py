@@ -20,6 +20,12 @@ QUICK_S = 0.05
 """A connection that took longer than this is looked at again: the address may have changed hands meanwhile."""
 EXEC_DEADLINE_S = 15.0
 PIECE = 65536
+FIND_PYTHON = (
+    "unset LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT; "
+    "for python in /opt/cloudrouter/runtime/bin/python3 /usr/bin/python3; do "
+    'if [ -x "$python" ]; then exec "$python" -I -S -c "$1" "$2"; fi; done; exit 127'
+)
+"""Our own Python where the image is not ours, else Debian's; $1 is the program, $2 the port."""
 
 AddressOf = Callable[[], Awaitable[str]]
 """Looks at the machine now: its address, empty when it has none; raises NotRunning."""
@@ -79,7 +85,7 @@ class Dialler:
             "AttachStdout": True,
             "AttachStderr": True,
             "Tty": False,
-            "Cmd": ["python3", "-I", "-S", "-c", script, str(port)],
+            "Cmd": ["/bin/sh", "-c", FIND_PYTHON, "sh", script, str(port)],
         }
         try:
             async with asyncio.timeout(EXEC_DEADLINE_S):

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
-from datetime import UTC, datetime
+from contextlib import aclosing, suppress
+from datetime import datetime
 from typing import Any
 
 import aiodocker
 import aiohttp
 
 from cloudrouter.images import build as building
-from cloudrouter.images import recipe
-from cloudrouter.images.engine import BuildOrder, ImageFacts, Progress
+from cloudrouter.images import folders, layering, recipe, references, shelf
+from cloudrouter.images.engine import BuildOrder, ImageFacts, ImageSettings, Progress
+from cloudrouter.images.folders import FolderBuild
 from cloudrouter.providers.docker.api import refusal, translate
-from cloudrouter.providers.errors import Conflict, NotFound, ProviderBug
+from cloudrouter.providers.errors import Conflict, InvalidSpec, NotFound, ProviderBug
 
+COUNT_DEADLINE_S = 60.0
 _LINE_LIMIT = 1 << 20
 _REFERENCE = re.compile(r"(?!.*(\.\.|//))[A-Za-z0-9][A-Za-z0-9_./:@-]{0,254}")
 """What can be a reference or an id, so that no name climbs out of its place in the engine's address."""
@@ -33,7 +35,7 @@ class DockerEngine:
 
     async def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
         """Fetch an image from its registry; yields progress objects, raises when it fails."""
-        name, _, tag = reference.rpartition(":")
+        name, tag = references.split(reference)
         async with aclosing(self._stream("images/create", params={"fromImage": name, "tag": tag})) as events:
             async for event in events:
                 if event.get("error"):
@@ -55,7 +57,7 @@ class DockerEngine:
         """Build with the classic builder, which every engine since 20.10 and Podman's socket have."""
         params = {
             "t": order.tag,
-            "dockerfile": "Dockerfile",
+            "dockerfile": order.dockerfile,
             "version": "1",
             "rm": "1",
             "forcerm": "1",
@@ -65,6 +67,8 @@ class DockerEngine:
         }
         if order.host_network:
             params["networkmode"] = "host"
+        if order.target:
+            params["target"] = order.target
         async with aclosing(self._stream("build", params=params, data=order.context)) as events:
             async for event in events:
                 yield event
@@ -78,6 +82,29 @@ class DockerEngine:
         except NotFound:
             return None
         return _facts(body, labels=(body.get("Config") or {}).get("Labels"))
+
+    async def inspect_settings(self, reference: str) -> ImageSettings | None:
+        """What an image was made for and brings along; None when it is not there."""
+        if not _REFERENCE.fullmatch(reference):
+            return None
+        try:
+            body = await self._call(self._docker.images.inspect(reference))
+        except NotFound:
+            return None
+        config = body.get("Config") or {}
+        return ImageSettings(
+            id=str(body["Id"]),
+            os=str(body.get("Os") or ""),
+            architecture=str(body.get("Architecture") or ""),
+            labels=config.get("Labels") or {},
+            volumes=tuple(config.get("Volumes") or ()),
+            triggers=tuple(config.get("OnBuild") or ()),
+        )
+
+    async def architecture(self) -> str:
+        """What the engine's host runs, in Go's words."""
+        found = await self._call(self._docker.version())
+        return str(found.get("Arch") or "")
 
     async def find_images(self, *, label: str, dangling: bool = False) -> list[ImageFacts]:
         """Images that carry a label (`key` or `key=value`); only those without a tag when `dangling`."""
@@ -98,6 +125,22 @@ class DockerEngine:
         """Ids of the images of all containers, running or not."""
         found = await self._call(self._docker.containers.list(all=True))
         return {str(container["ImageID"]) for container in found}
+
+    async def count_bytes(self) -> int | None:
+        """What all images take on the engine's disk, shared layers once; None where it does not tell in time."""
+        await self._call(self._docker.version())
+        # Old engines do not know `type` and count volumes, too, which takes long where there are many.
+        url = f"{self._docker.docker_host}/{self._docker.api_version}/system/df"
+        timeout = aiohttp.ClientTimeout(total=COUNT_DEADLINE_S)
+        try:
+            async with self._docker.session.get(url, params={"type": "image"}, timeout=timeout) as response:
+                found = await response.json()
+        except TimeoutError:
+            return None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise translate(error) from error
+        size = found.get("LayersSize") if isinstance(found, dict) else None
+        return int(size) if isinstance(size, int) else None
 
     async def _call(self, operation: Any) -> Any:
         try:
@@ -131,69 +174,60 @@ class DockerImages:
     def __init__(self, docker: aiodocker.Docker) -> None:
         self.engine = DockerEngine(docker)
 
+    async def check_image(self, name: str) -> None:
+        """Refuse what cannot be an image, and what only this engine could have and has not."""
+        references.check(name)
+        reference = references.engine_reference(name)
+        if references.may_be_pulled(name) or await self.engine.inspect_image(reference) is not None:
+            return
+        raise NotFound(
+            f"The image {name} is not in the engine.",
+            fix="Build it (again): cloudrouter image build, or start --build DIR.",
+            next="cloudrouter image ls",
+        )
+
     async def resolve_image(self, name: str) -> str | None:
         """The runnable reference; None when the engine does not have it, or has an outdated build of ours."""
-        if name in recipe.NAMES:
+        if name in recipe.BOOTABLE:
             wanted = await building.load(name)
             return wanted.reference if await building.is_current(self.engine, wanted) else None
-        return name if await self.engine.inspect_image(name) is not None else None
+        if name.startswith(references.OWN):
+            facts = await self.engine.inspect_image(name)
+            if facts is not None and recipe.boots_by_itself(facts):
+                return name
+        return await layering.find(self.engine, name)
 
     async def build_image(self, name: str, *, progress: Progress, rebuild: bool = False) -> str:
-        """Build one of our images, or do nothing when it is there and current; returns its reference."""
-        return await building.build(self.engine, name, progress=progress, rebuild=rebuild)
+        """Build one of our images, or make another one bootable; nothing to do when it is there and current."""
+        if name in recipe.NAMES:
+            return await building.build(self.engine, name, progress=progress, rebuild=rebuild)
+        return await layering.layer(self.engine, name, progress=progress, refresh=rebuild)
+
+    async def build_folder(
+        self, order: FolderBuild, tar: AsyncIterator[bytes], *, progress: Progress
+    ) -> Mapping[str, str]:
+        """Build from a person's Dockerfile, and make the result bootable."""
+        name = await folders.build_folder(self.engine, order, tar, progress=progress)
+        try:
+            reference = await layering.layer(self.engine, name, progress=progress)
+        except InvalidSpec:
+            # No machine can ever boot from it, and nobody else knows of it; a tag of the person's own stays.
+            with suppress(NotFound, Conflict):
+                await shelf.remove(self.engine, name)
+            raise
+        return {"name": order.tag or name, "reference": reference}
 
     async def list_images(self) -> list[Mapping[str, Any]]:
-        """Every build of our images on this engine, newest first; steps of builds, which have no name, left out."""
-        current = {(await building.load(name)).digest for name in recipe.NAMES}
-        used = await self.engine.images_in_use()
-        found = await self.engine.find_images(label=recipe.LABEL_IMAGE)
-        return [
-            {
-                "name": image.labels[recipe.LABEL_IMAGE],
-                "reference": _best_reference(image),
-                "size_bytes": image.size_bytes,
-                "created_at": datetime.fromtimestamp(image.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "current": image.labels.get(recipe.LABEL_DIGEST) in current,
-                "in_use": image.id in used,
-            }
-            for image in sorted(found, key=lambda image: -image.created_at)
-            if image.tags or image.id in used
-        ]
+        """Everything of ours on this engine, newest first."""
+        return [one.to_json() for one in await shelf.read(self.engine)]
 
     async def remove_image(self, name: str) -> None:
-        """Remove a build by reference, or by short name all builds and the parts they were made from."""
-        images = await self._named(name)
-        used = await self.engine.images_in_use()
-        busy = [_best_reference(image) for image in images if image.id in used]
-        if busy:
-            raise Conflict(
-                f"Machines still use {', '.join(busy)}.",
-                fix="delete these machines first",
-                next="cloudrouter ls -a",
-            )
-        for image in images:
-            await self._remove(image)
-        if name in recipe.NAMES:
-            for part in await self.engine.find_images(label=f"{recipe.LABEL_PART}={name}"):
-                await self._remove(part)
+        """Remove an image of ours by reference, or by name all builds of it and what was made for them alone."""
+        await shelf.remove(self.engine, name)
 
-    async def _named(self, name: str) -> list[ImageFacts]:
-        if name in recipe.NAMES:
-            images = await self.engine.find_images(label=f"{recipe.LABEL_IMAGE}={name}")
-        else:
-            one = await self.engine.inspect_image(name)
-            images = [one] if one is not None and recipe.LABEL_IMAGE in one.labels else []
-        if not images:
-            raise NotFound(f"There is no image of CloudRouter's called {name!r} here.", next="cloudrouter image ls")
-        return images
-
-    async def _remove(self, image: ImageFacts) -> None:
-        """Every tag, or the bare image; what a removal took along with it is gone already."""
-        for reference in image.tags or (image.id,):
-            try:
-                await self.engine.untag_image(reference)
-            except NotFound:
-                continue
+    async def prune_images(self, *, everything: bool, dry_run: bool) -> Mapping[str, Any]:
+        """Remove builds that nobody needs."""
+        return await shelf.prune(self.engine, everything=everything, dry_run=dry_run)
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -217,8 +251,3 @@ def _facts(body: Mapping[str, Any], *, labels: Mapping[str, str] | None) -> Imag
     # Podman spells out the registry that Docker leaves unsaid.
     tags = tuple(tag.removeprefix("docker.io/") for tag in body.get("RepoTags") or () if tag != "<none>:<none>")
     return ImageFacts(str(body["Id"]), tags, labels or {}, int(body.get("Size") or 0), float(created))
-
-
-def _best_reference(image: ImageFacts) -> str:
-    exact = [tag for tag in image.tags if not tag.endswith(":latest")]
-    return (exact or [*image.tags, image.id])[0]

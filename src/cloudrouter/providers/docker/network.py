@@ -23,7 +23,7 @@ class Network:
         self._api = api
         self._find_mtu = find_mtu
         self._router_id = router_id
-        word = _short(router_id)
+        word = short_id(router_id)
         self.name = f"cloudrouter-{word}"
         self.bridge = f"{BRIDGE_PREFIX}{word}"
         self._there = False
@@ -71,6 +71,10 @@ class Network:
         except NotFound:
             return
 
+    async def is_there(self) -> bool:
+        """Whether the engine has it now."""
+        return await self._find() is not None
+
     async def _find(self) -> str | None:
         try:
             body = await self._api.call("GET", f"networks/{self.name}")
@@ -101,7 +105,7 @@ class Network:
 _BRIDGE_NAME = "com.docker.network.bridge.name"
 
 
-def _short(router_id: str) -> str:
+def short_id(router_id: str) -> str:
     """Eight hexadecimal digits for a router: its id's own, or those of the id's digest."""
     if re.fullmatch(r"[0-9a-f]{8,}", router_id):
         return router_id[:8]

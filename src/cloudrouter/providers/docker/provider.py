@@ -7,21 +7,26 @@ import builtins
 import os
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
+from cloudrouter.images.folders import FolderBuild
 from cloudrouter.providers import base
 from cloudrouter.providers.base import (
     LABEL_ROUTER,
     Clock,
     Features,
     Handle,
+    Leftover,
     MachineSpec,
+    Measurement,
     Need,
     Observation,
     Offer,
     Progress,
+    Volume,
 )
 from cloudrouter.providers.docker import container, host
 from cloudrouter.providers.docker.api import EngineApi, translate, understood
@@ -31,9 +36,12 @@ from cloudrouter.providers.docker.dialling import Dialler, running_address
 from cloudrouter.providers.docker.endpoint import find_endpoint
 from cloudrouter.providers.docker.host import HostFacts
 from cloudrouter.providers.docker.images import DockerImages
+from cloudrouter.providers.docker.leftovers import Leftovers
+from cloudrouter.providers.docker.measuring import Meter
 from cloudrouter.providers.docker.network import Network
 from cloudrouter.providers.docker.refusals import refuse_size, refuse_unknown
 from cloudrouter.providers.docker.streams import split_output
+from cloudrouter.providers.docker.volumes import DockerVolumes
 from cloudrouter.providers.docker.walls import Walls
 from cloudrouter.providers.errors import Conflict, InvalidSpec, NotFound, NotRunning, ProviderBug, Unreachable
 from cloudrouter.wire import ids
@@ -44,7 +52,7 @@ GONE_DEADLINE_S = 10.0
 
 
 class DockerProvider:
-    """`base.Provider` over the Engine API; also Pausable, Resizable, Console and Images."""
+    """`base.Provider` over the Engine API; also Pausable, Resizable, Measurable, Removable, Console and Images."""
 
     name = container.NAME
 
@@ -54,13 +62,28 @@ class DockerProvider:
         self._api = EngineApi(lambda: find_endpoint(os.environ, uid=os.getuid(), host=self._config.host))
         self._network = Network(self._api, router_id, find_mtu=self._route_mtu)
         self._walls = Walls(self._api, router_id=router_id, clock=clock, dns=self._config.dns)
+        self._volumes = DockerVolumes(self._api, router_id=router_id, clock=clock)
         self._containers = Containers(
-            self._api, router_id=router_id, network=self._network, walls=self._walls, config=self._config
+            self._api,
+            router_id=router_id,
+            network=self._network,
+            walls=self._walls,
+            volumes=self._volumes,
+            config=self._config,
         )
         self._dialler = Dialler(self._api, mode=self._config.dial)
+        self._meter = Meter(self._api, find_host=self._host, monotonic=time.monotonic)
+        self._leftovers = Leftovers(
+            self._api,
+            router_id=router_id,
+            network=self._network,
+            walls=self._walls,
+            find_image=self._containers.helper_image,
+        )
         self._creating = asyncio.Semaphore(self._config.creates_at_once)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._facts: HostFacts | None = None
+        self._docker_images: DockerImages | None = None
 
     def __repr__(self) -> str:
         return f"DockerProvider(router_id={self._router_id!r})"
@@ -83,6 +106,10 @@ class DockerProvider:
             resize=True,
             console=True,
             images=True,
+            volumes=True,
+            stats=True,
+            removable=True,
+            package_door=True,
             stop_keeps_disk=True,
             private_network=True,
             own_root=True,
@@ -151,6 +178,8 @@ class DockerProvider:
             try:
                 await self._containers.start(container_id)
             except NotFound as error:
+                if "volume" in error.details:
+                    raise
                 raise _missing(machine_id) from error
             except Unreachable:
                 self._forget()
@@ -188,6 +217,7 @@ class DockerProvider:
 
     async def aclose(self) -> None:
         """End streams that are bridged, and the session."""
+        await self._meter.aclose()
         await self._dialler.aclose()
         await self._api.aclose()
 
@@ -249,6 +279,41 @@ class DockerProvider:
         return b"".join(split_output(output))[-limit_bytes:]
 
     @understood
+    async def ensure_volume(self, name: str, *, owner: str) -> bool:
+        """See `base.Volumes`."""
+        return await self._volumes.ensure(name, owner=owner)
+
+    @understood
+    async def list_volumes(self, *, owner: str | None = None) -> builtins.list[Volume]:
+        """See `base.Volumes`."""
+        return await self._volumes.listed(owner=owner)
+
+    @understood
+    async def measure_volumes(self, *, owner: str) -> Mapping[str, int]:
+        """See `base.Volumes`."""
+        return await self._volumes.measure(owner=owner)
+
+    @understood
+    async def remove_volume(self, name: str, *, owner: str) -> None:
+        """See `base.Volumes`."""
+        await self._volumes.remove(name, owner=owner)
+
+    @understood
+    async def measure(self, handle: Handle) -> Measurement:
+        """From the kernel's own counters where the engine is on this host, else from the engine."""
+        return await self._meter.measure(*_ids(handle))
+
+    @understood
+    async def leftovers(self) -> builtins.list[Leftover]:
+        """Helpers, network, rules, volumes, and our images, which other routers on this engine use too."""
+        return await self._leftovers.find()
+
+    @understood
+    async def remove_leftover(self, leftover: Leftover) -> None:
+        """See `base.Removable`."""
+        await self._leftovers.remove(leftover)
+
+    @understood
     async def remove_network(self) -> None:
         """Take away what was made for all machines of this router: network and, after the last router's, the walls."""
         await self._network.remove()
@@ -270,8 +335,26 @@ class DockerProvider:
         """See `base.Images`."""
         await self._images().remove_image(name)
 
+    async def check_image(self, name: str) -> None:
+        """See `base.Images`."""
+        await self._images().check_image(name)
+
+    async def build_folder(
+        self, order: FolderBuild, tar: AsyncIterator[bytes], *, progress: Progress
+    ) -> Mapping[str, str]:
+        """See `base.Images`."""
+        return await self._images().build_folder(order, tar, progress=progress)
+
+    async def prune_images(self, *, everything: bool, dry_run: bool) -> Mapping[str, Any]:
+        """See `base.Images`."""
+        return await self._images().prune_images(everything=everything, dry_run=dry_run)
+
     def _images(self) -> DockerImages:
-        return DockerImages(self._api.docker)
+        """One object, because who builds the same image at once must meet at its locks."""
+        docker = self._api.docker
+        if self._docker_images is None:
+            self._docker_images = DockerImages(docker)
+        return self._docker_images
 
     def _lock(self, machine_id: str) -> asyncio.Lock:
         """One lock a machine, kept as long as somebody holds or awaits it."""

@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloudrouter.providers.base import LABEL_ROUTER, Clock
 from cloudrouter.providers.docker.api import EngineApi
@@ -25,6 +25,14 @@ HELPER_LIFE_S = 90.0
 BRIDGES = BRIDGE_PREFIX + "*"
 FindImage = Callable[[], Awaitable[str]]
 _CAPABILITIES = ["NET_ADMIN", "DAC_OVERRIDE"]
+
+
+class Seen(NamedTuple):
+    """What a look at the walls found."""
+
+    up: bool
+    bridges: tuple[str, ...]
+    """Bridges of all routers' machines that are there now."""
 
 
 class Walls:
@@ -61,6 +69,12 @@ class Walls:
         async with self._lock:
             await self._remove_old_helpers()
             await self._run_helper(await find_image(), ["down", BRIDGES])
+
+    async def look(self, find_image: FindImage) -> Seen:
+        """Whether rules stand, and for which bridges; changes nothing."""
+        async with self._lock:
+            answer = await self._run_helper(await find_image(), ["look", BRIDGES])
+        return Seen(up=bool(answer.get("up")), bridges=tuple(map(str, answer.get("bridges") or ())))
 
     def _is_fresh(self) -> bool:
         return self._seen_at is not None and 0 <= self._clock() - self._seen_at < RECHECK_S

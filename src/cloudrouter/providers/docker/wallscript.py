@@ -132,17 +132,32 @@ def put_up(bridges: str, dns: list[str]) -> dict[str, object]:
 
 def take_down(bridges: str) -> dict[str, object]:
     """Remove the rules when no machine's bridge is left that needs them."""
-    interfaces = json.loads(run("ip", "-json", "link", "show"))
-    if any(str(one.get("ifname", "")).startswith(bridges.rstrip("*")) for one in interfaces):
+    if machine_bridges(bridges):
         return {"up": True}
     run("nft", "-f", "-", text=f"table inet {TABLE}\ndelete table inet {TABLE}\n")
     return {"up": False}
 
 
+def look(bridges: str) -> dict[str, object]:
+    """Whether our table is there, and which machines' bridges are."""
+    tables = json.loads(run("nft", "-json", "list", "tables"))["nftables"]
+    ours = [entry for entry in tables if entry.get("table", {}).get("name") == TABLE]
+    return {"up": any(entry["table"].get("family") == "inet" for entry in ours), "bridges": machine_bridges(bridges)}
+
+
+def machine_bridges(bridges: str) -> list[str]:
+    """The names of the bridges that machines hang on."""
+    interfaces = json.loads(run("ip", "-json", "link", "show"))
+    names = [str(one.get("ifname", "")) for one in interfaces]
+    return [name for name in names if name.startswith(bridges.rstrip("*"))]
+
+
 def main(arguments: list[str]) -> int:
-    """`up BRIDGES [RESOLVER...]` or `down BRIDGES`."""
+    """`up BRIDGES [RESOLVER...]`, `down BRIDGES` or `look BRIDGES`."""
+    verb, bridges, *dns = arguments
     try:
-        answer = put_up(arguments[1], arguments[2:]) if arguments[0] == "up" else take_down(arguments[1])
+        acts = {"up": lambda: put_up(bridges, dns), "down": lambda: take_down(bridges), "look": lambda: look(bridges)}
+        answer = acts[verb]()
     except (OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudrouter.providers import base
-from cloudrouter.providers.base import Clock, Features, Handle, MachineSpec, Need, Observation, Offer
+from cloudrouter.providers.base import Clock, Features, Handle, MachineSpec, Measurement, Need, Observation, Offer
 from cloudrouter.providers.errors import (
     Conflict,
     InvalidSpec,
@@ -25,7 +25,7 @@ from cloudrouter.providers.errors import (
     Unreachable,
     Unsupported,
 )
-from cloudrouter.providers.memory import processes, supervise
+from cloudrouter.providers.memory import measuring, processes, supervise
 from cloudrouter.providers.memory.folders import MachineFolder, machine_names
 from cloudrouter.providers.memory.processes import Process
 from cloudrouter.wire import ids
@@ -80,7 +80,7 @@ class MemoryProvider:
 
     def features(self) -> Features:
         """No walls and no root of its own; freezing and the console are real."""
-        return Features(pause=True, pause_keeps_memory=True, console=True, stop_keeps_disk=True)
+        return Features(pause=True, pause_keeps_memory=True, console=True, stats=True, stop_keeps_disk=True)
 
     async def offers(self, need: Need) -> list[Offer]:
         """This host, when the need fits it; no GPU is ever promised."""
@@ -185,6 +185,12 @@ class MemoryProvider:
         async with self._alive(handle) as folder:
             processes.send_all(await self._tree(folder), signal.SIGCONT)
 
+    async def measure(self, handle: Handle) -> Measurement:
+        """Cpu, memory and threads; disk and network are the host's and cannot be told apart."""
+        async with self._alive(handle) as folder:
+            tree = await self._tree(folder)
+        return measuring.measure(tree)
+
     async def read_console(self, handle: Handle, *, limit_bytes: int = LOG_TAIL_BYTES) -> bytes:
         """The newest output of supervisor and guest."""
         folder = self._folder(handle)
@@ -219,6 +225,8 @@ class MemoryProvider:
             raise InvalidSpec(f"Provider memory has no option {sorted(spec.options)[0]!r}.", field="options")
         if spec.disk_bytes is not None:
             raise Unsupported("Provider memory cannot limit the disk.", fix="Leave --disk away.", feature="disk_limit")
+        if spec.mounts:
+            raise Unsupported("Provider memory has no volumes.", fix="Leave --volume away.", feature="volumes")
         if spec.network != "open":
             raise Unsupported(f"Provider memory has no network class {spec.network!r}.", feature="network")
         cpus, memory = _host_size()

@@ -36,7 +36,7 @@ def http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dic
 
 def unforeseen(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """A defect: logged whole, told briefly."""
-    if isinstance(error, msgspec.DecodeError):
+    if isinstance(error, (msgspec.DecodeError, RecursionError)):
         return known(request, UsageError(f"The body is not JSON: {error}."))
     log.error("defect", path=request.url.path, exc_info=error)
     body = Internal(

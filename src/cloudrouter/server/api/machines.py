@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, delete, get, post
-from litestar.params import FromQuery, JSONBody
+from litestar.params import FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from cloudrouter.server.api.state import Asked, Owner, Ref
+from cloudrouter.server.services.selecting import read_selection
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import routes
 from cloudrouter.wire.decode import decode
 from cloudrouter.wire.errors import UsageError
-from cloudrouter.wire.machines import ExtendMachine, Machine, MachineList, StartMachine
+from cloudrouter.wire.machines import ExtendMachine, Machine, MachineList, RenameMachine, StartMachine
 
 NDJSON = "application/x-ndjson"
 
@@ -25,15 +26,32 @@ async def strict_body(request: Request[Any, Any, Any], kind: type[Any]) -> Any:
     raw = await request.body()
     try:
         value = msgspec.json.decode(raw or b"{}")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"The body is not JSON: {error}.") from error
     return decode(kind, value)
 
 
 @get(routes.MACHINES, summary="List machines")
-async def list_machines(services: Asked, owner: Owner, all: FromQuery[bool] = False) -> MachineList:  # noqa: A002, FBT002
-    """Living machines, oldest first; `all=true` shows gone ones too."""
-    rows = await services.machines.list(owner, all_states=all)
+async def list_machines(
+    services: Asked,
+    owner: Owner,
+    all: FromQuery[bool] = False,  # noqa: A002, FBT002
+    label: FromQuery[list[str] | None] = None,
+    machine_state: Annotated[list[str] | None, QueryParameter(name="state")] = None,
+    provider: FromQuery[str | None] = None,
+    name: FromQuery[str | None] = None,
+    sort: FromQuery[str | None] = None,
+    reverse: FromQuery[bool] = False,  # noqa: FBT002
+) -> MachineList:
+    """Living machines, oldest first; `all=true` shows gone ones too.
+
+    `label` (`key` or `key=value`, repeatable), `state` (repeatable), `provider` and `name` (a pattern) narrow it down;
+    `sort` is one of created, name, state, deadline, cpu, memory, image.
+    """
+    wanted = read_selection(
+        labels=label or (), in_states=machine_state or (), provider=provider, name=name, sort=sort, reverse=reverse
+    )
+    rows = await services.machines.list(owner, all_states=all, selection=wanted)
     doubts = await services.machines.doubts(rows)
     return MachineList([services.view(row) for row in rows], [doubt.to_json() for doubt in doubts])
 
@@ -97,6 +115,15 @@ async def extend_machine(
     return services.view(await services.machines.extend(owner, ref, wanted.seconds))
 
 
+@post(f"{routes.MACHINES}/{{ref:str}}/rename", summary="Rename a machine", status_code=200)
+async def rename_machine(
+    request: Request[Any, Any, Any], services: Asked, owner: Owner, ref: Ref, data: JSONBody[RenameMachine]
+) -> Machine:
+    """Another name, or none with an empty one."""
+    wanted = await strict_body(request, RenameMachine)
+    return services.view(await services.machines.rename(owner, ref, wanted.name))
+
+
 @delete(f"{routes.MACHINES}/{{ref:str}}", summary="Delete a machine", status_code=200)
 async def delete_machine(services: Asked, owner: Owner, ref: Ref) -> Response[Machine]:
     """Remove it and everything of it; needs the whole id or the name."""
@@ -112,5 +139,6 @@ HANDLERS = [
     stop_machine,
     resume_machine,
     extend_machine,
+    rename_machine,
     delete_machine,
 ]

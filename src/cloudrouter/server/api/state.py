@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from litestar.di import NamedDependency
@@ -10,14 +11,22 @@ from litestar.params import FromPath
 
 from cloudrouter.server.guests.connections import Guests
 from cloudrouter.server.services.doctor import Doctor
+from cloudrouter.server.services.events import EventLog
 from cloudrouter.server.services.images import ImageService
+from cloudrouter.server.services.inspection import Inspection
 from cloudrouter.server.services.machines import Machines
+from cloudrouter.server.services.packagecache import PackageCache
+from cloudrouter.server.services.stats import Stats
 from cloudrouter.server.services.status import ServerStatus
 from cloudrouter.server.services.traffic import Traffic
+from cloudrouter.server.services.uninstall import Uninstall
 from cloudrouter.server.services.views import machine_view
+from cloudrouter.server.services.volumes import Volumes
 from cloudrouter.server.store.events import EventStore
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire.machines import Machine
+
+VIEWS_KEPT = 20_000
 
 
 @dataclass
@@ -26,16 +35,30 @@ class Services:
 
     machines: Machines
     images: ImageService
+    volumes: Volumes
     doctor: Doctor
     status: ServerStatus
     guests: Guests
     traffic: Traffic
     event_store: EventStore
     features: dict[str, Any]
+    events: EventLog
+    stats: Stats
+    inspection: Inspection
+    uninstall: Uninstall
+    packages: PackageCache
+    clock: Callable[[], float]
+    views: dict[str, tuple[Row, Machine]] = field(default_factory=dict)
+    """machine id -> its row when it was last shown, and what was shown: lists of thousands are asked for often."""
 
     def view(self, row: Row) -> Machine:
-        """The wire's form of a row."""
-        return machine_view(row, self.features[row.provider])
+        """The wire's form of a row; made once, for rows do not change but are replaced."""
+        known = self.views.get(row.id)
+        if known is None or known[0] is not row:
+            if len(self.views) >= VIEWS_KEPT:
+                self.views.clear()
+            known = self.views[row.id] = (row, machine_view(row, self.features[row.provider]))
+        return known[1]
 
 
 Asked = NamedDependency[Services]

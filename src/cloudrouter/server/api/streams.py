@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from litestar import WebSocket, websocket
 from litestar.exceptions import WebSocketException
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -35,6 +36,8 @@ async def open_stream(socket: WebSocket[Any, Any, Any], services: Asked, owner: 
             await _relay_operation(socket, services, row, first)
     except CloudRouterError as error:
         await _end(socket, error)
+    except (WebSocketException, ClientDisconnected):
+        log.debug("the client left in the middle", ref=ref)  # It had what it wanted, or was ended; nobody is to blame.
     except Exception as error:
         log.exception("stream broke", ref=ref)
         await _end(socket, Internal(f"The stream broke: {type(error).__name__}.", next="cloudrouter server logs"))

@@ -11,11 +11,13 @@ from typing import Any
 from cloudrouter.providers.base import Clock, Handle, Images, MachineSpec, Provider
 from cloudrouter.server.guests.connections import Guests
 from cloudrouter.server.services.events import EventLog
+from cloudrouter.server.services.packagecache import PackageCache
 from cloudrouter.server.settings import Settings
 from cloudrouter.server.store.machines import MachineStore, Row
 from cloudrouter.wire import states
 from cloudrouter.wire.boot import GuestBoot
 from cloudrouter.wire.errors import Conflict, Internal, NotConfigured
+from cloudrouter.wire.machines import Mount
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Context:
     events: EventLog
     providers: dict[str, Provider]
     guests: Guests
+    packages: PackageCache
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     def provider(self, name: str) -> Provider:
@@ -77,6 +80,8 @@ class Context:
             disk_bytes=row.disk_bytes,
             boot=GuestBoot(row.id, hashlib.sha256(row.token.encode()).hexdigest()),
             labels=row.labels,
+            mounts=tuple(Mount(**mount) for mount in row.mounts),
+            package_door=self.packages.door if row.package_cache else None,
         )
 
     async def image_reference(self, row: Row) -> str:

@@ -12,6 +12,7 @@ from cloudrouter.wire import sizes
 from cloudrouter.wire.errors import CloudRouterError
 
 LOW_DISK_BYTES = 5 * sizes.GIB
+MANY_OLD_BYTES = 2 * sizes.GIB
 
 
 class Doctor:
@@ -40,8 +41,33 @@ class Doctor:
             found.append(_check(f"provider {name}", ok=False, message=error.message, fix=error.fix or error.next))
             return found
         if isinstance(provider, Images):
-            found.append(await self._image(provider))
+            found += [await self._image(provider), *await self._old_builds(provider)]
+        if provider.features().package_door:
+            found.append(await self._packages())
         return found
+
+    async def _old_builds(self, provider: Images) -> list[dict[str, Any]]:
+        """Said only where they hold much: builds that are neither current nor used."""
+        try:
+            images = await provider.list_images()
+        except CloudRouterError as error:
+            return [_check("old images", ok=False, message=error.message, fix=error.fix or error.next)]
+        old = [one for one in images if not one["current"] and not one["in_use"]]
+        size = sum(int(one["size_bytes"]) for one in old)
+        if size <= MANY_OLD_BYTES:
+            return []
+        # Layers that they share are counted more than once, so it is an upper bound.
+        text = f"{len(old)} that nobody needs hold up to {sizes.format_bytes(size)}: cloudrouter image prune"
+        return [_check("old images", ok=True, message=text)]
+
+    async def _packages(self) -> dict[str, Any]:
+        try:
+            facts = await self._context.packages.status()
+        except CloudRouterError as error:
+            fix = f"{error.fix} Machines start without it."
+            return _check("package cache", ok=False, message=error.message, fix=fix.strip())
+        kept, bound = sizes.format_bytes(facts["bytes"]), sizes.format_bytes(facts["bound_bytes"])
+        return _check("package cache", ok=True, message=f"pid {facts['pid']}, {kept} of {bound}")
 
     async def _image(self, provider: Images) -> dict[str, Any]:
         image = self._context.settings.default_image

@@ -17,6 +17,8 @@ LISTENER_LIMIT = 1000
 
 log = structlog.get_logger("events")
 
+_Fact = tuple[float, str, str | None, str, dict[str, Any]]
+
 
 class EventLog:
     """Emits facts without making the emitter wait for the disk."""
@@ -24,9 +26,11 @@ class EventLog:
     def __init__(self, store: EventStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._queue: asyncio.Queue[tuple[float, str, str | None, str, dict[str, Any]] | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Fact | asyncio.Future[None] | None] = asyncio.Queue()
         self._listeners: set[_Listener] = set()
         self._writer: asyncio.Task[None] | None = None
+        self._written = asyncio.Event()
+        """Set, and replaced by a new one, whenever an event has been committed."""
 
     def start(self) -> None:
         """Begin to write; needs a running loop."""
@@ -38,6 +42,14 @@ class EventLog:
             self._queue.put_nowait(None)
             await self._writer
             self._writer = None
+
+    async def flush(self) -> None:
+        """Wait until everything that was emitted before is in the database."""
+        if self._writer is None:
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(reached)
+        await reached
 
     def emit(self, kind: str, message: str, *, machine_id: str | None = None, **data: Any) -> None:
         """Record one fact; `kind` is `noun.verb`, the message a sentence for people."""
@@ -60,6 +72,29 @@ class EventLog:
         finally:
             self._listeners.discard(listener)
 
+    async def follow(
+        self, after: int, *, machine_id: str | None = None, kind: str | None = None, ended: asyncio.Event
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Every event after a sequence number, once and in order, read from the database after its commit.
+
+        Goes on until `ended` is set. Who has read up to some number goes on from there, also after a restart.
+        """
+        ending = asyncio.create_task(ended.wait())
+        try:
+            while not ended.is_set():
+                # Taken before the read: what is committed after the read sets this very one.
+                written = self._written
+                found = await self._store.after(after, machine_id=machine_id, kind=kind)
+                for event in found:
+                    after = int(event["seq"])
+                    yield event
+                if not found:
+                    waiting = asyncio.create_task(written.wait())
+                    await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                    waiting.cancel()
+        finally:
+            ending.cancel()
+
     def _tell(self, machine_id: str | None, message: dict[str, Any]) -> None:
         for listener in list(self._listeners):
             if listener.machine_id not in (None, machine_id):
@@ -72,12 +107,19 @@ class EventLog:
 
     async def _write(self) -> None:
         while (item := await self._queue.get()) is not None:
+            if isinstance(item, asyncio.Future):
+                if not item.done():
+                    item.set_result(None)
+                continue
             at, kind, machine_id, message, data = item
             try:
                 await self._store.append(at=at, kind=kind, machine_id=machine_id, message=message, data=data)
             except Exception:
                 # A full disk must not end the router; the log file still has the event.
                 log.exception("event not written", kind=kind)
+                continue
+            written, self._written = self._written, asyncio.Event()
+            written.set()
 
 
 class _Listener:

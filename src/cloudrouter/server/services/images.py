@@ -1,14 +1,20 @@
-"""Images: what can be run, building ours, removing."""
+"""Images: what can be run, building and preparing them, removing them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from cloudrouter.providers.base import Images
+from cloudrouter.images.folders import FolderBuild
+from cloudrouter.providers.base import Images, Progress
 from cloudrouter.server.services.context import Context
 from cloudrouter.wire.errors import CloudRouterError, Conflict, Unsupported
+from cloudrouter.wire.machines import BuildFolder
+
+Message = dict[str, Any]
+PIECES_AHEAD = 8
+"""So many pieces of a folder wait for an engine that is slower than the sender."""
 
 
 class ImageService:
@@ -24,7 +30,7 @@ class ImageService:
         return provider
 
     async def list(self, provider: str | None = None) -> list[Mapping[str, Any]]:
-        """Our images, newest first."""
+        """Ours, newest first."""
         return await self._provider(provider).list_images()
 
     async def remove(self, name: str, provider: str | None = None) -> None:
@@ -38,20 +44,84 @@ class ImageService:
             )
         await self._provider(provider).remove_image(name)
 
-    async def build(self, name: str, *, provider: str | None, rebuild: bool) -> AsyncIterator[dict[str, Any]]:
+    async def prune(self, provider: str | None, *, everything: bool, dry_run: bool) -> Mapping[str, Any]:
+        """Remove builds that nobody needs; see the provider contract."""
+        return await self._provider(provider).prune_images(everything=everything, dry_run=dry_run)
+
+    def build(self, name: str, *, provider: str | None, rebuild: bool) -> AsyncIterator[Message]:
         """Build and tell: progress steps, then `{"image": {...}}` or `{"error": {...}}`. Leaving early cancels."""
         images = self._provider(provider)
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        task = asyncio.ensure_future(
-            images.build_image(name, progress=lambda step: queue.put_nowait({"progress": dict(step)}), rebuild=rebuild)
+
+        async def work(progress: Progress) -> Mapping[str, Any]:
+            await images.check_image(name)
+            return {"name": name, "reference": await images.build_image(name, progress=progress, rebuild=rebuild)}
+
+        return _Work(work).messages()
+
+    def begin_folder(self, wanted: BuildFolder) -> FolderWork:
+        """Begin to build from a person's folder, whose tar is fed to what this returns."""
+        images = self._provider(wanted.provider)
+        order = FolderBuild(
+            source=wanted.source,
+            origin=wanted.origin,
+            dockerfile=wanted.dockerfile,
+            target=wanted.target,
+            buildargs=wanted.buildargs,
+            proxies=wanted.proxies,
+            tag=wanted.tag,
+            rebuild=wanted.rebuild,
         )
-        task.add_done_callback(lambda _task: queue.put_nowait({}))
+        order.check()
+        return FolderWork(images, order)
+
+
+class _Work:
+    """A build that runs beside its listener."""
+
+    def __init__(self, work: Callable[[Progress], Awaitable[Mapping[str, Any]]]) -> None:
+        self._queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._task = asyncio.ensure_future(work(lambda step: self._queue.put_nowait({"progress": dict(step)})))
+        self._task.add_done_callback(lambda _task: self._queue.put_nowait({}))
+
+    def cancel(self) -> None:
+        """End it; nobody listens any more."""
+        self._task.cancel()
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Progress as it comes, then the image or the error. Leaving early cancels the build."""
         try:
-            while message := await queue.get():
+            while message := await self._queue.get():
                 yield message
             try:
-                yield {"image": {"name": name, "reference": task.result()}}
+                yield {"image": self._task.result()}
             except CloudRouterError as error:
                 yield {"error": error.to_json()}
         finally:
-            task.cancel()
+            self._task.cancel()
+
+
+class FolderWork(_Work):
+    """A build whose folder comes in pieces."""
+
+    def __init__(self, images: Images, order: FolderBuild) -> None:
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(PIECES_AHEAD)
+
+        async def tar() -> AsyncIterator[bytes]:
+            while piece := await self._pieces.get():
+                yield piece
+
+        super().__init__(lambda progress: images.build_folder(order, tar(), progress=progress))
+
+    async def feed(self, piece: bytes) -> None:
+        """The next piece of the tar; waits for a slow engine, and drops what a failed build does not take."""
+        if piece:
+            await self._put(piece)
+
+    async def end(self) -> None:
+        """That was all."""
+        await self._put(b"")
+
+    async def _put(self, piece: bytes) -> None:
+        putting = asyncio.ensure_future(self._pieces.put(piece))
+        await asyncio.wait({putting, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        putting.cancel()

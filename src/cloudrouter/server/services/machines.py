@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,8 +14,11 @@ from cloudrouter.providers import base
 from cloudrouter.providers.base import Images, Need
 from cloudrouter.server.services import finding
 from cloudrouter.server.services.context import Context
+from cloudrouter.server.services.naming import check_name, suggest_name
 from cloudrouter.server.services.provisioning import Provisioning
+from cloudrouter.server.services.selecting import Selection, select
 from cloudrouter.server.services.sizing import decide_size
+from cloudrouter.server.services.volumes import check_mounts
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import ids, states
 from cloudrouter.wire.errors import (
@@ -25,6 +29,7 @@ from cloudrouter.wire.errors import (
     NotFound,
     NotRunning,
     Unreachable,
+    Unsupported,
     UsageError,
 )
 from cloudrouter.wire.machines import StartMachine
@@ -60,11 +65,23 @@ class Machines:
                 doubts.append(Unreachable(message, fix="Look what is wrong.", next="cloudrouter doctor"))
         return doubts
 
-    async def list(self, owner: str, *, all_states: bool = False) -> list[Row]:
-        """Living machines, oldest first; with all_states also gone ones."""
-        if all_states:
-            return await self._context.store.all(owner)
-        return [row for row in self._context.store.living(owner) if row.state not in states.HIDDEN]
+    async def list(self, owner: str, *, all_states: bool = False, selection: Selection | None = None) -> list[Row]:
+        """Living machines that fit, oldest first unless asked otherwise; with all_states also gone ones."""
+        wanted = selection or Selection()
+        if all_states or wanted.wants_gone():
+            rows = await self._context.store.all(owner)
+        else:
+            rows = self._context.store.living(owner)
+        hidden = frozenset() if all_states else states.HIDDEN - wanted.in_states
+        return select([row for row in rows if row.state not in hidden], wanted)
+
+    def living(self, owner: str) -> builtins.list[Row]:
+        """Every machine that is not gone, oldest first."""
+        return self._context.store.living(owner)
+
+    def current(self, machine_id: str) -> Row | None:
+        """The row of a machine by its id; None when it is gone."""
+        return self._context.store.get(machine_id)
 
     def find(self, owner: str, ref: str, *, exact: bool = False) -> Row:
         """The living machine that an argument means."""
@@ -117,8 +134,9 @@ class Machines:
         name = self._choose_name(owner, wanted)
         image = wanted.image or context.settings.default_image
         _check_start(wanted)
+        check_mounts(wanted.mounts, provider)
         size = decide_size(wanted, await provider.offers(Need()), provider.features())
-        await _check_image(provider, image)
+        await _check_image(provider, image, asked=wanted.image is not None)
         now = context.clock()
         return Row(
             id=ids.new_machine_id(),
@@ -137,7 +155,7 @@ class Machines:
             env={**wanted.client_env, **wanted.env},
             ca_sha256=context.save_ca(wanted.ca_pem) if wanted.ca_pem else None,
             mounts=[vars(mount) for mount in wanted.mounts],
-            package_cache=wanted.package_cache,
+            package_cache=wanted.package_cache and provider.features().package_door,
             token=secrets.token_urlsafe(32),
             idempotency_key=key,
             confirmed=not wanted.provisional,
@@ -150,31 +168,11 @@ class Machines:
         )
 
     def _choose_name(self, owner: str, wanted: StartMachine) -> str:
-        taken = {row.name for row in self._context.store.living(owner)}
-        if wanted.name is not None:
-            fault = ids.name_fault(wanted.name)
-            if fault:
-                raise InvalidSpec(
-                    f"{finding.shown(wanted.name)} cannot be a name: {fault}.",
-                    fix="A name looks like web-2: a-z first, then a-z, 0-9 and -, 31 characters at most.",
-                    field="name",
-                )
-            if wanted.name in taken:
-                raise self._name_taken(owner, wanted.name)
-            return wanted.name
-        base_name = ids.name_from_folder(wanted.labels.get("folder", ""))
-        if not base_name or base_name not in taken:
-            return base_name
-        numbered = (f"{base_name[: ids.NAME_LIMIT - 4]}-{number}" for number in range(2, 1000))
-        return next((name for name in numbered if name not in taken), "")
-
-    def _name_taken(self, owner: str, name: str) -> Conflict:
-        holder = next((row.id for row in self._context.store.living(owner) if row.name == name), "another machine")
-        return Conflict(
-            f"The name {name!r} is taken by {holder}.",
-            fix="Choose another name, or delete that machine.",
-            next=f"cloudrouter status {name}",
-        )
+        rows = self._context.store.living(owner)
+        if wanted.name is None:
+            return suggest_name(rows, wanted.labels.get("folder", ""))
+        check_name(rows, wanted.name)
+        return wanted.name
 
     async def confirm(self, owner: str, ref: str) -> Row:
         """The starter says that everything is in place: starting becomes running. Running is success."""
@@ -279,6 +277,21 @@ class Machines:
         )
         return row
 
+    async def rename(self, owner: str, ref: str, name: str) -> Row:
+        """Give the machine another name, or none with an empty one; the same again is success."""
+        row = self.find(owner, ref)
+        async with self._context.lock(row.id):
+            row = self._current(row)
+            if name:
+                check_name(self._context.store.living(owner), name, own_id=row.id)
+            if name == row.name:
+                return row
+            before = row.name
+            row = await self._context.set(row, name=name)
+        told = f"{row.id} is called {name}" if name else f"{row.id} has no name any more"
+        self._context.events.emit("machine.renamed", told, machine_id=row.id, before=before, name=name)
+        return row
+
     async def delete(self, owner: str, ref: str) -> Row:
         """Remove the machine and everything of it; allowed in every state, a gone one is NotFound."""
         return await self.delete_row(self.find(owner, ref, exact=True))
@@ -331,17 +344,13 @@ def _check_start(wanted: StartMachine) -> None:
         raise InvalidSpec("Too many or too large labels.", fix="64 labels of 4096 characters.", field="labels")
 
 
-async def _check_image(provider: base.Provider, image: str) -> None:
-    """Refuse an image that is neither there nor one of ours to build."""
-    if not isinstance(provider, Images) or image == "core":
-        return
-    if await provider.resolve_image(image) is None:
-        known = ", ".join(sorted({str(one["name"]) for one in await provider.list_images()})) or "none"
-        raise InvalidSpec(
-            f"There is no image {finding.shown(image)} in the engine.",
-            fix=f"Images here: {known}. Others are taken by their full name once the engine has them.",
-            next="cloudrouter image ls",
-            field="image",
+async def _check_image(provider: base.Provider, image: str, *, asked: bool) -> None:
+    """Refuse what cannot be an image before a machine is written down; whether it can be had is seen in the making."""
+    if isinstance(provider, Images):
+        await provider.check_image(image)
+    elif asked:
+        raise Unsupported(
+            f"The provider {provider.name} has no images.", fix="Leave --image and --build out.", feature="images"
         )
 
 

@@ -9,7 +9,9 @@ import structlog
 
 from cloudrouter.providers import base
 from cloudrouter.providers.base import Handle
+from cloudrouter.server.services import packaging
 from cloudrouter.server.services.context import Context
+from cloudrouter.server.services.volumes import make_volumes
 from cloudrouter.server.store.machines import Row
 from cloudrouter.wire import states
 from cloudrouter.wire.errors import CloudRouterError, NotRunning, ProviderBug, TimedOut, Unreachable
@@ -64,6 +66,10 @@ class Provisioning:
         context = self._context
         provider = context.provider(row.provider)
         reference = await context.image_reference(row)
+        if row.mounts:
+            await make_volumes(context, row)
+        if row.package_cache:
+            row = await packaging.begin(context, row)
         context.events.progress(row.id, step="creating")
         handle = await provider.create(context.spec(row, reference))
         row = await context.set(row, handle=dict(handle.data), state=states.STARTING)
@@ -81,16 +87,20 @@ class Provisioning:
     async def await_guest(self, row: Row) -> None:
         """Wait until the guest takes its configuration; TimedOut with the reason seen last."""
         context = self._context
-        request = {"op": "configure", "env": row.env, "ca_pem": context.load_ca(row.ca_sha256)}
+        written = [mount["path"] for mount in row.mounts if not mount["read_only"]]
+        row = context.store.get(row.id) or row
+        request = {"op": "configure", "env": row.env, "ca_pem": context.load_ca(row.ca_sha256), "mounts": written}
+        request |= await packaging.wanted(context, row)
         pause, reason = FIRST_RETRY_S, "it was not reached"
         try:
             async with asyncio.timeout(context.settings.ready_deadline_s):
                 while True:
                     try:
-                        await context.guests.ask(row, request)
+                        answer = await context.guests.ask(row, request)
                     except (Unreachable, NotRunning) as error:
                         reason = error.message
                     else:
+                        await packaging.note(context, row, answer)
                         return
                     await self._check_alive(row)
                     await asyncio.sleep(pause)
@@ -106,11 +116,25 @@ class Provisioning:
         context = self._context
         seen = await context.provider(row.provider).inspect(context.handle(row))
         if seen.state in (base.STOPPED, base.FAILED, base.GONE):
+            said = await self._last_words(row)
             raise Unreachable(
-                f"{row.id} ended before its guest answered ({seen.state}{': ' + seen.reason if seen.reason else ''}).",
+                f"{row.id} ended before its guest answered ({seen.state}{': ' + seen.reason if seen.reason else ''})."
+                + (f" It said: {said}" if said else ""),
                 fix="Look at the router's log; the image may lack the guest.",
                 next="cloudrouter server logs",
             )
+
+    async def _last_words(self, row: Row) -> str:
+        """The last line on its console, made harmless; empty where there is none to be had."""
+        provider = self._context.provider(row.provider)
+        if not isinstance(provider, base.Console):
+            return ""
+        try:
+            output = await provider.read_console(self._context.handle(row), limit_bytes=4096)
+        except CloudRouterError:
+            return ""
+        lines = output.decode(errors="replace").strip().splitlines()
+        return "".join(char if char.isprintable() else "?" for char in lines[-1])[:300] if lines else ""
 
     async def _fail(self, row: Row, error: CloudRouterError) -> None:
         context = self._context

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloudrouter.providers.base import Features, Offer
+from cloudrouter.server.services.finding import shown
 from cloudrouter.wire import sizes
 from cloudrouter.wire.errors import InvalidSpec, NoCapacity, Unsupported
 from cloudrouter.wire.machines import StartMachine
@@ -31,6 +32,8 @@ def decide_size(wanted: StartMachine, offers: list[Offer], features: Features) -
             fix="Leave --disk away; `cloudrouter status` says disk_enforced: false.",
             feature="disk_limit",
         )
+    if wanted.gpu is not None:
+        raise _no_gpu(wanted.gpu, features)
     name, cpu, memory = _base(wanted, offer)
     if wanted.cpu is not None or wanted.memory_bytes is not None:
         cpu = wanted.cpu if wanted.cpu is not None else cpu
@@ -38,6 +41,28 @@ def decide_size(wanted: StartMachine, offers: list[Offer], features: Features) -
         name = sizes.size_name(cpu, memory)
     _check(name, cpu, memory, offer)
     return Size(name, cpu, memory, wanted.disk_bytes)
+
+
+def _no_gpu(wanted: str, features: Features) -> InvalidSpec | Unsupported:
+    """Why there is no such GPU: the word is none, or nobody here has it. None of this version's providers has any."""
+    kind, colon, count = wanted.partition(":")
+    if not kind.replace("-", "").isalnum() or (
+        colon and not (count.isdecimal() and count.isascii() and int(count) > 0)
+    ):
+        return InvalidSpec(
+            f"{shown(wanted)} is no GPU.", fix="Write a kind, or KIND:COUNT, such as A100:2.", field="gpu"
+        )
+    if kind in features.gpu_kinds:
+        told = f"This router cannot give machines GPUs yet, though the provider has {kind}."
+        return Unsupported(told, fix="Leave --gpu away.", feature="gpu")
+    known = ", ".join(features.gpu_kinds) or "none"
+    return Unsupported(
+        f"The provider has no GPU {shown(kind)}; kinds there are: {known}.",
+        fix="Leave --gpu away, or choose another provider with -p."
+        if not features.gpu_kinds
+        else "Choose one of them.",
+        feature="gpu",
+    )
 
 
 def _base(wanted: StartMachine, offer: Offer) -> tuple[str, float, int]:

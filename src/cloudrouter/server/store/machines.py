@@ -76,12 +76,14 @@ class MachineStore:
         return self._living.get(machine_id)
 
     async def all(self, owner: str, *, limit: int = 1000) -> list[Row]:
-        """Living rows and the newest gone ones, oldest first."""
-        query = sa.select(machines).where(machines.c.owner == owner)
+        """Every living row and the newest gone ones, at most `limit` of these; oldest first."""
+        query = sa.select(machines).where(machines.c.owner == owner, machines.c.state == states.GONE)
         query = query.order_by(machines.c.created_at.desc()).limit(limit)
         async with self._engine.connect() as connection:
-            rows = [Row(**row._mapping) for row in await connection.execute(query)]  # noqa: SLF001
-        return list(reversed(rows))
+            gone = [Row(**row._mapping) for row in await connection.execute(query)]  # noqa: SLF001
+        # One that is deleted while this reads is in neither list or in the second: never in both.
+        rows = {row.id: row for row in [*gone, *self.living(owner)]}
+        return sorted(rows.values(), key=lambda row: (row.created_at, row.id))
 
     async def get_gone(self, owner: str, ref: str) -> Row | None:
         """A machine that was deleted, by whole id, or the latest of that name."""
@@ -107,24 +109,23 @@ class MachineStore:
             async with self._engine.begin() as connection:
                 await connection.execute(machines.insert().values(**vars(row)))
         except IntegrityError as error:
-            taken = "name" if "name" in str(error.orig) else "idempotency key"
-            fix = "Choose another name, or delete the machine that has it." if taken == "name" else "Ask again."
-            raise Conflict(
-                f"The {taken} {row.name!r} is taken.", fix=fix, next="cloudrouter ls", field=taken
-            ) from error
+            raise _taken(row.name, error) from error
         self._living[row.id] = row
         return row
 
     async def change(self, machine_id: str, *, now: float, **values: Any) -> Row | None:
-        """Set some columns; None when the machine is gone (nothing is changed then)."""
+        """Set some columns; None when the machine is gone (nothing is changed then). Conflict for a taken name."""
         async with self._writing:
             row = self._living.get(machine_id)
             if row is None:
                 return None
             changed = Row(**{**vars(row), **values, "updated_at": now})
             query = machines.update().where(machines.c.id == machine_id)
-            async with self._engine.begin() as connection:
-                await connection.execute(query.values(**values, updated_at=now))
+            try:
+                async with self._engine.begin() as connection:
+                    await connection.execute(query.values(**values, updated_at=now))
+            except IntegrityError as error:
+                raise _taken(changed.name, error) from error
             if changed.state == states.GONE:
                 self._living.pop(machine_id, None)
             else:
@@ -139,3 +140,9 @@ class MachineStore:
         async with self._engine.connect() as connection:
             # What was overwritten still stands in the write-ahead log; moved into the file, the log is emptied.
             await connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+
+
+def _taken(name: str, error: IntegrityError) -> Conflict:
+    taken = "name" if "name" in str(error.orig) else "idempotency key"
+    fix = "Choose another name, or delete the machine that has it." if taken == "name" else "Ask again."
+    return Conflict(f"The {taken} {name!r} is taken.", fix=fix, next="cloudrouter ls", field=taken)
