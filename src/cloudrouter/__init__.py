@@ -3,19 +3,119 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
-__all__ = ["Client", "CloudRouterError", "Machine", "Result", "__version__"]
+__all__ = [
+    "Ambiguous",
+    "AsyncAttachment",
+    "AsyncClient",
+    "AsyncExecution",
+    "AsyncFiles",
+    "AsyncForward",
+    "AsyncJob",
+    "AsyncMachine",
+    "AsyncMachines",
+    "AsyncTunnel",
+    "AsyncVolumes",
+    "Attachment",
+    "AuthFailed",
+    "Client",
+    "CloudRouterError",
+    "CommandFailed",
+    "Conflict",
+    "Event",
+    "Execution",
+    "Files",
+    "Forward",
+    "Internal",
+    "InvalidSpec",
+    "Job",
+    "Machine",
+    "Machines",
+    "NoCapacity",
+    "NotConfigured",
+    "NotFound",
+    "NotRunning",
+    "Output",
+    "ProviderBug",
+    "QuotaExceeded",
+    "RateLimited",
+    "Result",
+    "TimedOut",
+    "TransferFailed",
+    "Tunnel",
+    "Unreachable",
+    "Unsupported",
+    "Usage",
+    "UsageError",
+    "Volume",
+    "Volumes",
+    "__version__",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cloudrouter.client.machines import Client, Machine, Result
-    from cloudrouter.wire.errors import CloudRouterError
+    from cloudrouter.client.aio.attaching import AsyncAttachment
+    from cloudrouter.client.aio.client import AsyncClient
+    from cloudrouter.client.aio.execution import AsyncExecution
+    from cloudrouter.client.aio.files import AsyncFiles
+    from cloudrouter.client.aio.jobs import AsyncJob
+    from cloudrouter.client.aio.machines import AsyncMachine, AsyncMachines
+    from cloudrouter.client.aio.ports import AsyncForward, AsyncTunnel
+    from cloudrouter.client.aio.volumes import AsyncVolumes
+    from cloudrouter.client.attaching import Attachment
+    from cloudrouter.client.execution import Execution, Output
+    from cloudrouter.client.files import Files
+    from cloudrouter.client.jobs import Job
+    from cloudrouter.client.machines import Client, Machine, Machines
+    from cloudrouter.client.ports import Forward, Tunnel
+    from cloudrouter.client.results import CommandFailed, Result
+    from cloudrouter.client.volumes import Volumes
+    from cloudrouter.wire.errors import (
+        Ambiguous,
+        AuthFailed,
+        CloudRouterError,
+        Conflict,
+        Internal,
+        InvalidSpec,
+        NoCapacity,
+        NotConfigured,
+        NotFound,
+        NotRunning,
+        ProviderBug,
+        QuotaExceeded,
+        RateLimited,
+        TimedOut,
+        TransferFailed,
+        Unreachable,
+        Unsupported,
+        UsageError,
+    )
+    from cloudrouter.wire.machines import Event, Usage
+    from cloudrouter.wire.volumes import Volume
 
-_HOMES = {
-    "Client": "cloudrouter.client.machines",
-    "Machine": "cloudrouter.client.machines",
-    "Result": "cloudrouter.client.machines",
-    "CloudRouterError": "cloudrouter.wire.errors",
+_ROOMS = {
+    "client.aio.attaching": "AsyncAttachment",
+    "client.aio.client": "AsyncClient",
+    "client.aio.execution": "AsyncExecution",
+    "client.aio.files": "AsyncFiles",
+    "client.aio.jobs": "AsyncJob",
+    "client.aio.machines": "AsyncMachine AsyncMachines",
+    "client.aio.ports": "AsyncForward AsyncTunnel",
+    "client.aio.volumes": "AsyncVolumes",
+    "client.attaching": "Attachment",
+    "client.execution": "Execution Output",
+    "client.files": "Files",
+    "client.jobs": "Job",
+    "client.machines": "Client Machine Machines",
+    "client.ports": "Forward Tunnel",
+    "client.results": "CommandFailed Result",
+    "client.volumes": "Volumes",
+    "wire.errors": "Ambiguous AuthFailed CloudRouterError Conflict Internal InvalidSpec NoCapacity NotConfigured "
+    "NotFound NotRunning ProviderBug QuotaExceeded RateLimited TimedOut TransferFailed Unreachable Unsupported "
+    "UsageError",
+    "wire.machines": "Event Usage",
+    "wire.volumes": "Volume",
 }
+_HOMES = {name: f"cloudrouter.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
@@ -26,3 +126,7 @@ def __getattr__(name: str) -> object:
     import importlib
 
     return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

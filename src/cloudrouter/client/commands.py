@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from cloudrouter.client.progress import Progress
     from cloudrouter.client.websocket import Stream
 
     Write = Callable[[memoryview], object]
 
 _QUEUED = 2 * CHUNK
 """Input is read only while less than this waits for the socket."""
+ASK_TIMEOUT_S = 30.0
+"""How long a machine may be silent before a question counts as unanswered."""
 GRACE_S = 1.0
 """How long a command may go on after our own SIGTERM or SIGHUP was forwarded to it."""
 _WINDOW_LIMIT = 1 << 40
@@ -40,6 +43,7 @@ def run(
     tty: bool = False,
     signals: bool = True,
     on_started: Callable[[dict[str, Any]], object] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Send the request, carry bytes until the operation's final message, and return what that says.
 
@@ -49,12 +53,14 @@ def run(
     terminal: it is raw meanwhile and restored always, and its size is followed.
     on_stdout, on_stderr: get each piece as a memoryview that is theirs to keep; they may block, which slows the
     command down. When they raise BrokenPipeError the command is ended and the code is 141.
+    progress: for a job, which outlives the stream: it is told how far the output has come, it says whether and which
+    input is sent again, and of the signals only SIGINT is forwarded.
     signals: forward SIGINT (a second one ends the command and raises KeyboardInterrupt), SIGTERM and SIGHUP (a
     command that does not end by them within GRACE_S is ended, with the code 128 + n). For the main thread only.
     Raises the error that the other side sent, or Unreachable when the stream ends too early.
     """
     tty_fd = stdin_fd if tty else None
-    loop = _Loop(stream, stdin_fd, on_stdout, on_stderr, on_started, tty_fd)
+    loop = _Loop(stream, stdin_fd, on_stdout, on_stderr, on_started, tty_fd, progress)
     body = dict(request)
     if stdin_fd is not None:
         body["stdin"] = True
@@ -65,14 +71,18 @@ def run(
         stream.queue_text(json.dumps(body))
         if not signals:
             return _guarded(loop)
-        with terminals.Attached(loop.on_signal, tty_fd) as wakeup:
+        handled = terminals.HANDLED if progress is None else (signal.SIGINT,)
+        with terminals.Attached(loop.on_signal, tty_fd, handled) as wakeup:
             return _guarded(loop, wakeup)
     finally:
         stream.close()
 
 
-def ask(stream: Stream, request: Mapping[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
-    """Send a request that has no data and return its final message whole, such as `{"jobs": [...]}`."""
+def ask(stream: Stream, request: Mapping[str, Any], *, timeout: float | None = ASK_TIMEOUT_S) -> dict[str, Any]:
+    """Send a request that has no data and return its final message whole, such as `{"jobs": [...]}`.
+
+    timeout: seconds for each step of it; Unreachable when the machine is silent for longer. None waits for ever.
+    """
     try:
         stream.send_text(json.dumps(dict(request)), timeout=timeout)
         while (message := stream.receive(timeout=timeout)) is not None:
@@ -128,7 +138,12 @@ def granted(window: int, message: Mapping[str, Any]) -> int:
 
 def ended(stream: Stream) -> CloudRouterError:
     """What it means that the peer said goodbye before its final message."""
-    why = "".join(c for c in stream.close_reason if c.isprintable())
+    return broken(stream.close_reason)
+
+
+def broken(reason: str) -> CloudRouterError:
+    """What it means that a stream ended too early, with what the peer said to that."""
+    why = "".join(c for c in reason if c.isprintable())
     return Unreachable(
         f"The machine's stream ended before the operation did{f' ({why})' if why else ''}.",
         fix="The machine may have been stopped or deleted.",
@@ -155,9 +170,13 @@ class _Loop:
         on_stderr: Write,
         on_started: Callable[[dict[str, Any]], object] | None,
         tty_fd: int | None,
+        progress: Progress | None,
     ) -> None:
         self._stream = stream
-        self._stdin = stdin_fd
+        self._stdin = stdin_fd if progress is None else None
+        self._progress = progress
+        self._job_stdin = stdin_fd
+        """A job's input, read only once the machine has said that the job takes some."""
         self._on_stdout = on_stdout
         self._on_stderr = on_stderr
         self._on_started = on_started
@@ -217,11 +236,33 @@ class _Loop:
                 raise
             piece = b""  # A closed one, or a terminal that hung up: nothing will ever come.
         if piece:
-            self._window -= len(piece)
-            self._stream.queue_binary(piece)
+            self._send_input(piece)
         else:
             self._stdin = None
-            self._stream.queue_text('{"eof":true}')
+            self._end_input()
+
+    def _send_input(self, piece: bytes) -> None:
+        self._window -= len(piece)
+        self._stream.queue_binary(piece)
+        if self._progress is not None:
+            self._progress.sent(piece)
+
+    def _end_input(self) -> None:
+        self._stream.queue_text('{"eof":true}')
+        if self._progress is not None:
+            self._progress.input_ended = True
+
+    def _begin_input(self, progress: Progress, started: dict[str, Any]) -> None:
+        """Take up a job's input: what the machine did not get is sent again first, then what is read."""
+        if started.get("stdin") is not True:
+            return
+        for piece in progress.unsent(started.get("input")):
+            self._window -= len(piece)
+            self._stream.queue_binary(piece)
+        if progress.input_ended:
+            self._end_input()
+        else:
+            self._stdin = self._job_stdin
 
     def _read_messages(self) -> None:
         while self._final is None and (message := self._stream.take()) is not None:
@@ -243,6 +284,8 @@ class _Loop:
             write(memoryview(payload)[1:])
         finally:
             self._in_callback = False
+        if self._progress is not None:
+            self._progress.shown()
 
     def _obey(self, message: dict[str, Any]) -> None:
         word = final_of(message)
@@ -250,9 +293,18 @@ class _Loop:
             content = message[word]
             self._final = content if isinstance(content, dict) else {word: content}
         elif "window" in message:
-            self._window = granted(self._window, message)
-        elif "started" in message and self._on_started is not None:
-            self._on_started(message["started"] if isinstance(message["started"], dict) else {})
+            before, self._window = self._window, granted(self._window, message)
+            if self._progress is not None:
+                self._progress.taken(self._window - before)
+        elif "started" in message:
+            started = message["started"] if isinstance(message["started"], dict) else {}
+            if self._progress is not None:
+                self._progress.begin(started)
+                self._begin_input(self._progress, started)
+            if self._on_started is not None:
+                self._on_started(started)
+        elif self._progress is not None:
+            self._progress.obey(message)
 
     def _forward_signals(self) -> None:
         self._forwarding = True

@@ -58,10 +58,13 @@ class Execution:
             while self._window == 0 and self._exit is None:
                 self._receive()
             piece = rest[: min(self._window, CHUNK)]
-            if self._exit is None:
-                self._stream.send_binary(piece)
             self._window -= len(piece)
+            if self._exit is None:
+                self._send_input(piece)
             rest = rest[len(piece) :]
+
+    def _send_input(self, piece: memoryview) -> None:
+        self._stream.send_binary(piece)
 
     def close_input(self) -> None:
         """Tell the command that no more input comes."""
@@ -99,10 +102,7 @@ class Execution:
             raise commands.ended(self._stream)
         kind, payload = message
         if kind == "binary":
-            channel = {STDOUT: "stdout", STDERR: "stderr"}.get(payload[0] if payload else 0)
-            if channel is None:
-                raise Internal("The machine sent output on a channel that does not exist.")
-            self._ready.append(Output(channel, payload[1:]))
+            self._ready.append(Output(read_channel(payload), payload[1:]))
             return
         said = commands.read_text(payload)
         self._window = commands.granted(self._window, said)
@@ -110,6 +110,14 @@ class Execution:
         if word is not None:
             self._exit = said[word] if isinstance(said[word], dict) else {}
             self._stream.close()
+
+
+def read_channel(payload: bytes) -> str:
+    """The channel that a piece of output is of; Internal when there is no such one."""
+    channel = {STDOUT: "stdout", STDERR: "stderr"}.get(payload[0] if payload else 0)
+    if channel is None:
+        raise Internal("The machine sent output on a channel that does not exist.")
+    return channel
 
 
 def make_result(command: str, ended: dict[str, Any], stdout: bytes, stderr: bytes) -> Result:

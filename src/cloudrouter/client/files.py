@@ -47,9 +47,17 @@ class Files:
             transfer.put(self._transport, self._machine_id, path, "file", chunks, report)
 
     def upload(self, local: str | os.PathLike[str], remote: str = ".") -> dict[str, Any]:
-        """Send a folder's contents, or a file, to remote; see transfer.upload."""
+        """Send a folder's contents into remote, which is made when missing, or a file to remote.
+
+        Everything goes, ignored files and secrets too. Returns what was sent: `files`, `dirs`, `links`, `bytes`, ...;
+        TransferFailed, naming what arrived, unless everything did.
+        """
         return transfer.upload(self._transport, self._machine_id, os.fspath(local), remote)
 
     def download(self, remote: str, local: str | os.PathLike[str]) -> dict[str, Any]:
-        """Fetch a folder's contents into local, or a file; see transfer.download."""
+        """Fetch a folder's contents into local, or a file to local (into it, when that is a folder).
+
+        Nothing is written outside local, whatever the machine sends, and `.git` stays behind. Returns what came:
+        `files`, `dirs`, `links`, `bytes`, ...; TransferFailed, naming what arrived, unless everything did.
+        """
         return transfer.download(self._transport, self._machine_id, remote, os.fspath(local))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 64 * 1024 * 1024
 LINE_LIMIT = 4 * 1024 * 1024
-_PIECE = 64 * 1024
+PIECE = 64 * 1024
 
 
 class Head:
@@ -46,15 +46,15 @@ class Connection:
             self._allow(deadline)
             self.sock.sendall(head.encode("latin-1") + body)
         except TimeoutError:
-            raise _late() from None
+            raise late() from None
         except OSError as error:
-            raise _lost(error) from None
+            raise lost(error) from None
 
     def head(self, deadline: float | None) -> Head:
         """The head of the answer; 1xx other than 101 is skipped."""
         while True:
             lines = self._until(b"\r\n\r\n", HEAD_LIMIT, deadline).decode("latin-1").split("\r\n")
-            found = _parse_head(lines)
+            found = parse_head(lines)
             if found.status >= 200 or found.status == 101:
                 return found
 
@@ -64,7 +64,7 @@ class Connection:
         for part in self.pieces(head, deadline):
             size += len(part)
             if size > BODY_LIMIT:
-                raise _nonsense("an answer that is too large")
+                raise nonsense("an answer that is too large")
             parts.append(part)
         return b"".join(parts)
 
@@ -75,7 +75,7 @@ class Connection:
         if "transfer-encoding" in head.headers:
             yield from self._chunks(deadline)
         elif "content-length" in head.headers:
-            left = _number(head.headers["content-length"], 10)
+            left = read_number(head.headers["content-length"], 10)
             while left:
                 piece = self._some(left, deadline)
                 left -= len(piece)
@@ -96,7 +96,7 @@ class Connection:
     def _chunks(self, deadline: float | None) -> Iterator[bytes]:
         while True:
             line = self._until(b"\r\n", 1024, deadline)
-            left = _number(line.split(b";")[0].strip().decode("latin-1"), 16)
+            left = read_number(line.split(b";")[0].strip().decode("latin-1"), 16)
             if not left:
                 break
             while left:
@@ -104,7 +104,7 @@ class Connection:
                 left -= len(piece)
                 yield piece
             if self._until(b"\r\n", 2, deadline):
-                raise _nonsense("a chunk that does not end where it should")
+                raise nonsense("a chunk that does not end where it should")
         while self._until(b"\r\n", HEAD_LIMIT, deadline):
             pass  # Trailers say nothing that we need.
 
@@ -114,7 +114,7 @@ class Connection:
         searched = 0
         while (at := parts.find(mark, searched)) < 0:
             if len(parts) >= limit + len(mark):
-                raise _nonsense("a line or head that is too long")
+                raise nonsense("a line or head that is too long")
             searched = max(0, len(parts) - len(mark) + 1)
             parts += self._read(deadline)
         self._rest = parts[at + len(mark) :]
@@ -130,13 +130,13 @@ class Connection:
             return self.leftover()
         try:
             self._allow(deadline)
-            piece = self.sock.recv(_PIECE)
+            piece = self.sock.recv(PIECE)
         except TimeoutError:
-            raise _late() from None
+            raise late() from None
         except OSError as error:
-            raise _lost(error) from None
+            raise lost(error) from None
         if not piece and not end_is_fine:
-            raise _lost(None)
+            raise lost(None)
         self.heard = True
         return piece
 
@@ -157,41 +157,44 @@ def split_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
         if len(rest) > LINE_LIMIT or any(len(line) > LINE_LIMIT for line in whole):
-            raise _nonsense("a line that is too long")
+            raise nonsense("a line that is too long")
         yield from (line for line in whole if line.strip())
     if rest.strip():
         yield rest
 
 
-def _parse_head(lines: list[str]) -> Head:
+def parse_head(lines: list[str]) -> Head:
+    """The head in these lines; Unreachable when it is none, or says two things at once."""
     version, _, rest = lines[0].partition(" ")
     status = rest[:3]
     if not version.startswith("HTTP/1.") or not (status.isascii() and status.isdigit() and len(status) == 3):
-        raise _nonsense("an answer that is not HTTP")
+        raise nonsense("an answer that is not HTTP")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         name, value = name.lower(), value.strip()
         if not colon or not name or name != name.strip():
-            raise _nonsense("a broken header")
+            raise nonsense("a broken header")
         if name == "content-length" and headers.get(name, value) != value:
-            raise _nonsense("two lengths for one answer")
+            raise nonsense("two lengths for one answer")
         headers[name] = value
     if headers.get("transfer-encoding", "chunked").lower() != "chunked":
-        raise _nonsense("an encoding that nobody asked for")
+        raise nonsense("an encoding that nobody asked for")
     bounded = "transfer-encoding" in headers or "content-length" in headers or status in ("204", "304")
     keeps = version == "HTTP/1.1" and bounded and "close" not in headers.get("connection", "").lower()
     return Head(int(status), headers, keeps=keeps)
 
 
-def _number(text: str, base: int) -> int:
+def read_number(text: str, base: int) -> int:
+    """A length in base 10 or 16; Unreachable when it is none."""
     digits = "0123456789abcdef"[:base]
     if not text or len(text) > 16 or any(c not in digits for c in text.lower()):
-        raise _nonsense("a length that is not a number")
+        raise nonsense("a length that is not a number")
     return int(text, base)
 
 
-def _nonsense(what: str) -> Unreachable:
+def nonsense(what: str) -> Unreachable:
+    """The error for an answer that no router gives."""
     return Unreachable(
         f"The router sent {what}.",
         fix="See what listens on its socket.",
@@ -199,7 +202,8 @@ def _nonsense(what: str) -> Unreachable:
     )
 
 
-def _late() -> Unreachable:
+def late() -> Unreachable:
+    """The error for an answer that did not come before its deadline."""
     return Unreachable(
         "The router did not answer in time.",
         fix="It may be busy: try again, or look at its log.",
@@ -207,7 +211,8 @@ def _late() -> Unreachable:
     )
 
 
-def _lost(error: OSError | None) -> ConnectionLost:
+def lost(error: OSError | None) -> ConnectionLost:
+    """The error for a connection that ended before the answer did."""
     why = f" ({error.strerror})" if error is not None and error.strerror else ""
     return ConnectionLost(
         f"The router closed the connection before it had answered{why}.",

@@ -6,6 +6,7 @@ import os
 
 from cloudrouter.client import ambient, router, transfer
 from cloudrouter.client.selection import select
+from cloudrouter.client.steps import Steps
 from cloudrouter.client.transport import NotListening
 from cloudrouter.client.websocket import ConnectionLost
 from cloudrouter.trees.names import printable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from cloudrouter.client.contexts import Context
     from cloudrouter.client.selection import Selection
     from cloudrouter.client.transport import Transport
 
@@ -43,33 +45,46 @@ def launch(
     *,
     with_secrets: bool = False,
     exclude: Iterable[str] = (),
+    commands: Iterable[str] = (),
+    background: Iterable[str] = (),
+    build: Context | None = None,
     progress: Progress = lambda _event: None,
     keep_on_failure: bool = False,
 ) -> dict[str, Any]:
     """Start a machine, put the folder's files into its workspace, and return it as JSON once all is in place.
 
-    `request` has the fields of wire.machines.StartMachine. folder None: an empty workspace. The result is the
-    machine's JSON with one more field, `upload`: None without a folder, else `{"files", "dirs", "links", "bytes",
-    "changed", "skipped", "left_behind", "notes"}`, left_behind being one line for people, empty when all was sent.
+    `request` has the fields of wire.machines.StartMachine. folder None: an empty workspace. `commands` are lines for
+    the login shell, run in the workspace one after the other once the files are there; one that fails is a failure
+    of the start. Then each line of `background` becomes a job. `build`: a folder whose Dockerfile is built first, and
+    is what the machine boots from. The result is the machine's JSON with three more
+    fields. `upload`: None without a folder, else `{"files", "dirs", "links", "bytes", "changed", "skipped",
+    "left_behind", "notes"}`, left_behind being one line for people, empty when all was sent. `commands` and `jobs`:
+    see steps.Steps.
 
     progress gets, in this order: `{"phase": "selecting"}`, `{"phase": "selected", "files", "bytes", "left_behind",
-    "notes"}`, `{"phase": "creating"}`, `{"phase": "created", "id", "machine"}`, any number of `{"phase": "booting",
+    "notes"}`, for a build `{"phase": "sending", "files"}` and any number of `{"phase": "building", "progress": {...}}`,
+    `{"phase": "creating"}`, `{"phase": "created", "id", "machine"}`, any number of `{"phase": "booting",
     "event" or "progress": {...}}`, `{"phase": "booted", "id"}`, `{"phase": "uploading", "files", "bytes", "rate",
-    "total_files", "total_bytes", "done"}`, `{"phase": "ready", "id"}`. After a failure: `{"phase": "removing", "id"}`
-    and `{"phase": "removed", "id"}` or `{"phase": "kept", "id", "reason"}`, or `{"phase": "unknown", "reason"}` when
-    the router never told an id: what it may have begun it removes by itself, soon. After the router went away:
-    `{"phase": "reconnecting"}`.
+    "total_files", "total_bytes", "done"}`, what steps.Steps tells, `{"phase": "ready", "id"}`. After a failure:
+    `{"phase": "removing", "id"}` and `{"phase": "removed", "id"}` or `{"phase": "kept", "id", "reason"}`, or
+    `{"phase": "unknown", "reason"}` when the router never told an id: what it may have begun it removes by itself,
+    soon. After the router went away: `{"phase": "reconnecting"}`.
 
     What is wrong with the folder is found before anything is made. On failure and KeyboardInterrupt the machine is
-    deleted again (unless keep_on_failure) and the error's message says so.
+    deleted again (unless keep_on_failure: then it stays, as far as it came) and the error's message says so.
     """
     selection = None if folder is None else _select(folder, progress, with_secrets=with_secrets, exclude=exclude)
     body = {**ambient.collect(os.environ), **request, "provisional": True}
+    if build is not None:
+        from cloudrouter.client import contexts
+
+        built = contexts.build(transport, build, provider=body.get("provider"), progress=progress)
+        body["image"] = built["name"]
     if folder is not None:
         name = os.path.basename(os.path.abspath(folder))
         shown = os.fsencode(name).decode("utf-8", "replace")
         body["labels"] = {"folder": shown, **(request.get("labels") or {})}
-    start = _Start(transport, body, progress)
+    start = _Start(transport, body, progress, Steps(commands, background, progress))
     try:
         return start.run(folder, selection)
     except BaseException as error:
@@ -81,6 +96,18 @@ def _select(folder: str, progress: Progress, *, with_secrets: bool, exclude: Ite
     """What of the folder is sent; NotFound, UsageError or TransferFailed when it cannot be."""
     shown = printable(os.fsencode(folder))
     progress({"phase": "selecting"})
+    if not folder:
+        raise UsageError(
+            "The folder's name is empty.",
+            fix="Write . for the current folder; an empty word often comes from a variable that is not set.",
+            next="cloudrouter start .",
+        )
+    if folder.startswith(("http://", "https://", "git@", "ssh://")):
+        raise UsageError(
+            f"{shown} is an address, and `start` takes a folder; cloning is not there yet.",
+            fix="Clone it here and start the folder, or clone it in an empty machine.",
+            next=f"git clone {shown}",
+        )
     if not os.path.lexists(folder):
         raise NotFound(
             f"There is no folder {shown}.",
@@ -117,10 +144,11 @@ def _select(folder: str, progress: Progress, *, with_secrets: bool, exclude: Ite
 class _Start:
     """One start: what has been asked for, what has come of it, and how to take it back."""
 
-    def __init__(self, transport: Transport, body: dict[str, Any], progress: Progress) -> None:
+    def __init__(self, transport: Transport, body: dict[str, Any], progress: Progress, steps: Steps) -> None:
         self._transport = transport
         self._body = body
         self._progress = progress
+        self._steps = steps
         self._key = os.urandom(16).hex()
         self._asked = False
         self._id: str | None = None
@@ -147,9 +175,10 @@ class _Start:
         self._progress({"phase": "booted", "id": machine["id"]})
         if folder is not None and selection is not None and self._upload is None:
             self._upload = self._send(machine["id"], folder, selection)
+        self._steps.run(self._transport, machine["id"])
         confirmed: dict[str, Any] = self._transport.call("POST", routes.machine(machine["id"], "confirm"))
         self._progress({"phase": "ready", "id": machine["id"]})
-        return {**confirmed, "upload": self._upload}
+        return {**confirmed, "upload": self._upload, "commands": self._steps.commands, "jobs": self._steps.jobs}
 
     def _create(self) -> dict[str, Any]:
         """Ask for the machine; asked again, the key brings the same one."""
@@ -211,7 +240,7 @@ class _Start:
         if not self._asked:
             return
         if keep and self._id is not None:
-            self._tell_kept(error, "as asked", f"cloudrouter status {self._id}")
+            self._keep(error, self._id)
             return
         try:
             self._remove()
@@ -226,6 +255,17 @@ class _Start:
         if self._id is not None:
             self._progress({"phase": "removed", "id": self._id})
             _add(error, f"The machine {self._id} was removed again.")
+            if isinstance(error, CloudRouterError) and self._id in error.next:
+                error.next = "cloudrouter start --keep-on-failure"  # A look into what is no more helps nobody.
+
+    def _keep(self, error: BaseException, machine_id: str) -> None:
+        """Confirm the machine as it is: one that nobody confirms is removed by the router soon."""
+        try:
+            self._transport.call("POST", routes.machine(machine_id, "confirm"))
+        except CloudRouterError as failure:
+            self._tell_kept(error, f"for now: {failure.message}", f"cloudrouter status {machine_id}")
+            return
+        self._tell_kept(error, "as asked", f"cloudrouter ssh {machine_id}")
 
     def _remove(self) -> None:
         """Delete the machine; when its id never arrived, the same request with the same key tells it."""

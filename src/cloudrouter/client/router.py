@@ -6,6 +6,7 @@ import os
 import stat
 
 from cloudrouter import __version__
+from cloudrouter.client import trace
 from cloudrouter.client.transport import NotListening, Transport
 from cloudrouter.wire import places, routes
 from cloudrouter.wire.errors import NotConfigured, Unsupported
@@ -27,13 +28,23 @@ def connect(*, start: bool = True) -> Transport:
     try:
         check_place(path)
         transport.open()
+        trace.tell(f"found the router on {path}")
     except NotListening:
+        trace.tell(f"no router listens on {path}")
         if not start:
             raise
-        from cloudrouter.client import starting
-
-        starting.start_router(transport)
+        _start(transport)
     return transport
+
+
+def _start(transport: Transport) -> None:
+    import time
+
+    from cloudrouter.client import starting
+
+    began = time.monotonic()
+    starting.start_router(transport)
+    trace.tell(f"started the router in {trace.since(began)}")
 
 
 def ensure_version(transport: Transport) -> Transport:
@@ -49,6 +60,7 @@ def ensure_version(transport: Transport) -> Transport:
     if replaces(transport.server_version or "", __version__):
         from cloudrouter.client import starting
 
+        trace.tell(f"replacing the router of version {transport.server_version} by {__version__}")
         starting.replace_router(transport)
     return transport
 
@@ -64,9 +76,7 @@ def revive(transport: Transport) -> None:
     except NotListening:
         if transport.socket_path != places.socket_path(os.environ, os.getuid()):
             raise
-        from cloudrouter.client import starting
-
-        starting.start_router(transport)
+        _start(transport)
 
 
 def check_place(path: str) -> None:

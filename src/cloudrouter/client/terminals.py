@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 def size(fd: int) -> tuple[int, int]:
@@ -29,8 +29,11 @@ class Attached:
     A signal that is ignored already stays so, as SIGHUP under nohup. Only the main thread may use this.
     """
 
-    def __init__(self, on_signal: Callable[[int], object], tty_fd: int | None) -> None:
+    def __init__(
+        self, on_signal: Callable[[int], object], tty_fd: int | None, handled: tuple[int, ...] = HANDLED
+    ) -> None:
         self._on_signal = on_signal
+        self._handled = handled
         self._tty_fd = tty_fd
         self._handlers: list[tuple[int, Any]] = []
         self._attributes: list[Any] | None = None
@@ -48,7 +51,7 @@ class Attached:
     def _attach(self) -> None:
         self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        for number in (*_HANDLED, *((signal.SIGWINCH,) if self._tty_fd is not None else ())):
+        for number in (*self._handled, *((signal.SIGWINCH,) if self._tty_fd is not None else ())):
             before = signal.getsignal(number)
             if before == signal.SIG_IGN:
                 continue

@@ -9,7 +9,7 @@ import os
 import struct
 import time
 
-from cloudrouter.client import http1, websocket
+from cloudrouter.client import http1, trace, websocket
 from cloudrouter.wire import routes
 from cloudrouter.wire.errors import AuthFailed, CloudRouterError, Internal, Unreachable, from_json
 
@@ -65,7 +65,7 @@ class Transport:
             connection.close()
             raise
         self._done_with(connection, head)
-        return _read_answer(head, content)
+        return read_answer(head, content)
 
     def lines(
         self, method: str, path: str, body: Any = None, *, timeout: float | None = None
@@ -79,9 +79,9 @@ class Transport:
         finished = False
         try:
             if head.status >= 400:
-                _read_answer(head, connection.body(head, deadline))
+                read_answer(head, connection.body(head, deadline))
             for line in http1.split_lines(connection.pieces(head, deadline)):
-                yield _read_object(line)
+                yield read_object(line)
             finished = True
         finally:
             if finished:
@@ -89,10 +89,34 @@ class Transport:
             else:
                 connection.close()
 
+    def send(self, path: str, pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+        """POST a body of unknown length as it comes, then the objects of the NDJSON answer as they come.
+
+        What `pieces` raises breaks the request off. The router reads to the end before it answers.
+        """
+        connection = http1.Connection(self._connect())
+        began = time.monotonic()
+        try:
+            head_text = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
+            connection.send(f"{head_text}Transfer-Encoding: chunked\r\n\r\n", b"", None)
+            for piece in pieces:
+                connection.send("", b"%x\r\n%b\r\n" % (len(piece), piece), None)
+            connection.send("", b"0\r\n\r\n", None)
+            head = connection.head(None)
+            self._learn_version(head)
+            trace.tell(f"POST {path}: {head.status} in {trace.since(began)}")
+            if head.status >= 400:
+                read_answer(head, connection.body(head, None))
+            for line in http1.split_lines(connection.pieces(head, None)):
+                yield read_object(line)
+        finally:
+            connection.close()
+
     def stream(self, path: str, *, timeout: float = 30.0) -> Stream:
         """A WebSocket to this path on a connection of its own; `timeout`: seconds for the upgrade."""
         deadline = time.monotonic() + timeout
         key = websocket.new_key()
+        began = time.monotonic()
         connection = http1.Connection(self._connect())
         try:
             connection.send(
@@ -103,8 +127,9 @@ class Transport:
             )
             head = connection.head(deadline)
             self._learn_version(head)
+            trace.tell(f"stream {path}: {head.status} in {trace.since(began)}")
             if head.status != 101:
-                _read_answer(head, connection.body(head, deadline))
+                read_answer(head, connection.body(head, deadline))
             websocket.check_upgrade(head.headers, key)
             return websocket.Stream(connection.sock, connection.leftover())
         except BaseException:
@@ -137,7 +162,8 @@ class Transport:
         out once more on a fresh one. Every request of this API may be repeated: those that make something carry an
         idempotency key or name what they change.
         """
-        request, content = _write_request(method, path, body, headers)
+        request, content = write_request(method, path, body, headers)
+        began = time.monotonic()
         while True:
             connection = self._idle_connection() or http1.Connection(self._connect())
             try:
@@ -152,6 +178,7 @@ class Transport:
                 connection.close()
                 raise
             self._learn_version(head)
+            trace.tell(f"{method} {path}: {head.status} in {trace.since(began)}")
             return connection, head
 
     def _idle_connection(self) -> http1.Connection | None:
@@ -183,16 +210,17 @@ class Transport:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("ll", CONNECT_TIMEOUT_S, 0))
             sock.connect(self.socket_path)
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("ll", 0, 0))
-            _check_peer(sock, self.socket_path)
+            check_peer(sock, self.socket_path)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
-                raise _connect_error(self.socket_path, error) from None
+                raise connect_error(self.socket_path, error) from None
             raise
         return sock
 
 
-def _write_request(method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> tuple[str, bytes]:
+def write_request(method: str, path: str, body: Any, headers: Mapping[str, str] | None) -> tuple[str, bytes]:
+    """(head, body) of a request as they travel; Internal for words that would break the head."""
     content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Accept: application/json"]
     if body is not None:
@@ -205,7 +233,8 @@ def _write_request(method: str, path: str, body: Any, headers: Mapping[str, str]
     return "\r\n".join(lines) + "\r\n\r\n", content
 
 
-def _read_answer(head: http1.Head, content: bytes) -> Any:
+def read_answer(head: http1.Head, content: bytes) -> Any:
+    """The JSON of an answer; raises the error that it holds."""
     try:
         answer = json.loads(content) if content.strip() else None
     except (ValueError, RecursionError):
@@ -220,7 +249,8 @@ def _read_answer(head: http1.Head, content: bytes) -> Any:
     raise Internal(f"The router answered with HTTP {head.status} and no reason.", next="cloudrouter server logs")
 
 
-def _read_object(line: bytes) -> dict[str, Any]:
+def read_object(line: bytes) -> dict[str, Any]:
+    """One line of an NDJSON answer; Unreachable when it is no object."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -230,7 +260,7 @@ def _read_object(line: bytes) -> dict[str, Any]:
     return value
 
 
-def _check_peer(sock: _socket.socket, path: str) -> None:
+def check_peer(sock: _socket.socket, path: str) -> None:
     """Refuse a socket on which another user listens: what is said to it would be theirs."""
     pid_uid_gid = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     _, uid, _ = struct.unpack("iII", pid_uid_gid)
@@ -242,7 +272,8 @@ def _check_peer(sock: _socket.socket, path: str) -> None:
         )
 
 
-def _connect_error(path: str, error: OSError) -> CloudRouterError:
+def connect_error(path: str, error: OSError) -> CloudRouterError:
+    """What it means that the socket at this path cannot be connected to."""
     if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
         return NotListening("No router is running.", fix="Start it.", next="cloudrouter server start")
     if error.errno in (errno.EAGAIN, errno.ETIMEDOUT):

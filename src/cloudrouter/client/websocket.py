@@ -32,6 +32,10 @@ class ConnectionLost(Unreachable):
     """The peer went away in the middle: it died, or the connection was cut. Trying again may help."""
 
 
+class NoAnswer(Unreachable):
+    """The peer is there and says nothing for longer than the caller waits."""
+
+
 def new_key() -> str:
     """A fresh value of Sec-WebSocket-Key."""
     return binascii.b2a_base64(os.urandom(16), newline=False).decode()
@@ -269,7 +273,7 @@ class Stream:
         found = poller.poll(None if left is None else left * 1000)
         if not found:
             self._close_socket()
-            raise Unreachable("The machine did not answer in time.")
+            raise NoAnswer("The machine did not answer in time.")
         return found[0][1]
 
     def _lost(self, error: OSError | None) -> ConnectionLost:

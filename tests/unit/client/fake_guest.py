@@ -93,6 +93,10 @@ class FakeGuest:
         self.job.update(state="exited", code=4)
         return {"end": {"state": "exited", "code": 4}}
 
+    def job_wait(self, _connection: ServerConnection, _request: dict[str, Any]) -> dict[str, Any]:
+        self.job.update(state="exited", code=4)
+        return {"job": self.job}
+
     def _data(self, connection: ServerConnection) -> Iterator[bytes]:
         """The opener's data, granting what was read and holding the opener to the window."""
         window = WINDOW

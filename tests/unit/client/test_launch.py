@@ -15,6 +15,7 @@ from websockets.sync.server import ServerConnection
 
 from cloudrouter.client import launch as launch_module
 from cloudrouter.client.launch import launch
+from cloudrouter.client.steps import TAIL_BYTES, StepFailed
 from cloudrouter.client.transport import Transport
 from cloudrouter.client.websocket import ConnectionLost
 from cloudrouter.wire.errors import (
@@ -147,6 +148,72 @@ def test_boot_events_are_passed_on(router: FakeRouter, machines: Machines) -> No
     assert booting == [{"phase": "booting", **message} for message in machines.boot]
 
 
+# -- commands of a template -------------------------------------------------------------------------------------
+
+
+def test_commands_run_in_order_when_the_files_are_there_and_jobs_begin_last(
+    router: FakeRouter, machines: Machines, guest: FakeGuest, folder: str
+) -> None:
+    lines = ["cat README; cat README >&2", "echo second > made"]
+    machine, events = start(router, folder, commands=lines, background=["sleep 9"])
+    assert [(one["command"], one["exit_code"]) for one in machine["commands"]] == [(line, 0) for line in lines]
+    assert machine["commands"][0]["output_tail"] == "hellohello"
+    assert machine["commands"][0]["duration_ms"] == 3
+    assert machine["jobs"] == [{"id": "job_4tq8w2", "command": "sleep 9"}]
+    assert Path(f"{guest.root}/made").read_text() == "second\n"
+    assert [request["op"] for request in guest.requests] == ["put", "exec", "exec", "job.start"]
+    phases = [event["phase"] for event in events if event["phase"] not in ("output", "uploading")]
+    assert phases[4:] == ["booted", "command", "commanded", "command", "commanded", "ready"]
+    assert b"".join(bytes(event["data"]) for event in events if event["phase"] == "output") == b"hellohello"
+    assert list(machines.states.values()) == ["running"]
+
+
+def test_failing_command_fails_the_start_and_removes_the_machine(
+    router: FakeRouter, machines: Machines, guest: FakeGuest
+) -> None:
+    with pytest.raises(StepFailed, match=r"'exit 7' ended with status 7.*was removed again") as caught:
+        start(router, None, commands=["true", "exit 7", "true"], background=["sleep 9"])
+    assert (caught.value.exit_code, caught.value.code) == (1, "command_failed")
+    assert caught.value.details == {"command": "exit 7", "exit_code": 7, "output_tail": ""}
+    assert caught.value.next == "cloudrouter templates ls"
+    assert not machines.states
+    assert [request["op"] for request in guest.requests] == ["exec", "exec"]
+
+
+def test_failing_command_keeps_the_machine_when_asked_to(router: FakeRouter, machines: Machines) -> None:
+    with pytest.raises(StepFailed, match="was kept") as caught:
+        start(router, None, commands=["exit 7"], keep_on_failure=True)
+    assert list(machines.states.values()) == ["running"]
+    assert caught.value.next.startswith("cloudrouter ssh cr_")
+
+
+def test_long_output_of_a_command_is_kept_by_its_end(router: FakeRouter) -> None:
+    machine, _ = start(router, None, commands=["head -c 100000 /dev/zero | tr '\\0' x; echo end"])
+    tail = machine["commands"][0]["output_tail"]
+    assert len(tail) == TAIL_BYTES
+    assert tail.endswith("xend\n")
+
+
+def test_command_is_not_run_again_when_the_router_goes_away_behind_it(
+    router: FakeRouter, machines: Machines, guest: FakeGuest
+) -> None:
+    machines.faults["confirm"] = [Answer(cut=True)] * 2
+    machine, events = start(router, None, commands=["echo x >> count"])
+    assert Path(f"{guest.root}/count").read_text() == "x\n"
+    assert "reconnecting" in [event["phase"] for event in events]
+    assert len(machine["commands"]) == 1
+
+
+def test_upload_error_behind_a_removed_machine_does_not_send_anybody_there(
+    router: FakeRouter, guest: FakeGuest, folder: str
+) -> None:
+    guest.alter = lambda message: {"done": {**message["done"], "files": 1}}
+    with pytest.raises(TransferFailed) as caught:
+        start(router, folder)
+    assert "cr_" not in caught.value.next
+    assert caught.value.fix
+
+
 # -- what is wrong before anything is made ----------------------------------------------------------------------
 
 
@@ -200,8 +267,8 @@ def test_failing_upload_keeps_the_machine_when_asked_to(
     guest.alter = lambda message: {"done": {**message["done"], "files": 1}}
     with pytest.raises(TransferFailed, match="cr_7k2m9xq0 was kept") as caught:
         start(router, folder, keep_on_failure=True)
-    assert caught.value.next == "cloudrouter status cr_7k2m9xq0"
-    assert list(machines.states) == ["cr_7k2m9xq0"]
+    assert caught.value.next == "cloudrouter ssh cr_7k2m9xq0"
+    assert machines.states == {"cr_7k2m9xq0": "running"}  # confirmed, or the router would remove it soon
 
 
 def test_machine_that_cannot_be_removed_is_named_with_the_command(

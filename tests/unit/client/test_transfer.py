@@ -15,7 +15,7 @@ from websockets.sync.server import ServerConnection
 
 from cloudrouter.client import transfer
 from cloudrouter.client.transport import Transport
-from cloudrouter.trees.pack import PackReport, pack
+from cloudrouter.trees.pack import PackReport, pack, pack_file
 from cloudrouter.wire.errors import NotFound, TransferFailed, Unreachable, UsageError
 
 Make = Callable[..., FakeRouter]
@@ -182,15 +182,36 @@ def test_missing_remote_path_raises_not_found_and_writes_nothing(way: Transport,
     assert not (tmp_path / "here").exists()
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/..", "x\0y"])
-def test_hostile_name_of_a_single_file_is_refused(fake_router: Make, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "..", "a/..", "x\0y", "Makefile", "../.bashrc"])
+def test_single_file_in_a_folder_when_the_machine_names_it_then_has_the_name_that_was_asked_for(
+    fake_router: Make, tmp_path: Path, name: str
+) -> None:
+    report = PackReport()
+    (tmp_path / "source").write_bytes(b"content")
+    archive = b"".join(pack_file(str(tmp_path / "source"), "source", report=report))
+
     def talk(connection: ServerConnection, _path: str) -> None:
         connection.recv()
         connection.send(json.dumps({"started": {"kind": "file", "name": name}}))
-        connection.recv()
+        connection.send(b"\x01" + archive)
+        connection.send(json.dumps({"done": {"files": 1, "links": 0, "bytes": 7}}))
 
-    with pytest.raises(TransferFailed, match="cannot be"):
-        transfer.download(Transport(fake_router(talk=talk).path), "cr_x", "a", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    transfer.download(Transport(fake_router(talk=talk).path), "cr_x", "dist/a", str(tmp_path / "here"))
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"a"}
+    assert (tmp_path / "here" / "a").read_bytes() == b"content"
+
+
+def test_single_file_when_only_a_folder_can_have_that_path_then_is_refused(fake_router: Make, tmp_path: Path) -> None:
+    def talk(connection: ServerConnection, _path: str) -> None:
+        connection.recv()
+        connection.send(json.dumps({"started": {"kind": "file", "name": "Makefile"}}))
+
+    with pytest.raises(TransferFailed, match="can only be a folder") as caught:
+        transfer.download(Transport(fake_router(talk=talk).path), "cr_x", "..", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    assert caught.value.fix
+    assert caught.value.next == "cloudrouter ssh cr_x -- ls -la ."
 
 
 def test_link_that_leads_out_is_refused_and_named(way: Transport, guest: FakeGuest, tree: Path, tmp_path: Path) -> None:

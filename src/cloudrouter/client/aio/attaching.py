@@ -1,0 +1,164 @@
+"""A job's output as an iterator on the event loop, and its input, over as many streams as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Self
+
+from cloudrouter.client import commands
+from cloudrouter.client.aio.execution import AsyncExecution
+from cloudrouter.client.aio.following import persist
+from cloudrouter.client.aio.link import Link
+from cloudrouter.client.aio.streams import AsyncStream
+from cloudrouter.client.aio.turns import Turns
+from cloudrouter.client.execution import Output, read_channel
+from cloudrouter.client.progress import Progress
+from cloudrouter.wire import routes
+from cloudrouter.wire.errors import Internal, Unreachable
+from cloudrouter.wire.streams import CHUNK, WINDOW
+
+
+class AsyncAttachment(AsyncExecution):
+    """Iterate over it for a job's output: every byte once, also when the router or the guest is killed meanwhile.
+
+    Leaving its `with` block, or closing it, leaves the job alone. `exit_code` is None for a job that still runs
+    (logs without follow) or is lost. One task may write while another reads.
+    """
+
+    def __init__(self, stream: AsyncStream, link: Link, machine_id: str, request: dict[str, Any], command: str) -> None:
+        super().__init__(stream, command)
+        self._link = link
+        self._machine_id = machine_id
+        self._path = routes.machine(machine_id, "stream")
+        self._first = request
+        self._progress = Progress(self._note_gone)
+        self._unsent: list[bytes] | None = None
+        """Input that a new stream has to carry first, once the machine has told how much it got."""
+        self._changing = asyncio.Lock()
+        """Held while another stream takes over: input keeps its order."""
+        self._streams = 1
+        self.gone = 0
+        """Bytes of output that the machine had dropped before they could be read."""
+
+    @classmethod
+    async def begin_at(cls, link: Link, machine_id: str, request: dict[str, Any], command: str) -> Self:
+        """Take up the job; the stream is closed when that fails."""
+        stream = await link.stream(routes.machine(machine_id, "stream"))
+        attachment = cls(stream, link, machine_id, request, command)
+        try:
+            await stream.send_text(json.dumps(attachment._progress.request(request)))
+        except BaseException:
+            await stream.close()
+            raise
+        return attachment
+
+    @property
+    def exit_code(self) -> int | None:
+        """The job's exit code once it has ended and its output is read; None while that is not known."""
+        code = None if self._exit is None else self._exit.get("code")
+        return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+    @property
+    def state(self) -> str:
+        """`running`, `exited` or `lost`, as the end of the output told it; empty before."""
+        return str((self._exit or {}).get("state", ""))
+
+    async def write(self, data: bytes | str) -> None:
+        """Give the command input; waits while it does not read. What it prints meanwhile is kept in memory."""
+        await self._begun()
+        rest = memoryview(data.encode() if isinstance(data, str) else data)
+        while rest and self._exit is None:
+            async with self._changing:
+                piece = rest[: min(self._window, CHUNK)]
+                if piece:
+                    self._window -= len(piece)
+                    self._progress.sent(bytes(piece))
+                    await self._stream.send_binary(piece)
+            rest = rest[len(piece) :]
+            if not piece:
+                await self._receive()
+
+    async def close_input(self) -> None:
+        """Tell the job that no more input comes."""
+        await self._begun()
+        async with self._changing:
+            self._progress.input_ended = True
+            if self._exit is None:
+                await self._stream.send_text('{"eof":true}')
+
+    async def close(self) -> None:
+        """Let go of the job, which goes on."""
+        await self._stream.close()
+
+    def _note_gone(self, count: int) -> None:
+        self.gone += count
+
+    async def _begun(self) -> None:
+        """Wait until the machine has said which job this is: before that it takes no input."""
+        while self._progress.job is None and self._exit is None:
+            await self._receive()
+
+    async def _receive(self) -> None:
+        present = self._streams
+        try:
+            await self._receive_once()
+        except Unreachable:
+            async with self._changing:
+                if self._streams == present:  # Else another task has seen to it.
+                    await self._go_on()
+
+    async def _receive_once(self) -> None:
+        await self._turns.wait(self._take)
+        if self._exit is not None:
+            await self._stream.close()
+
+    def _take(self, kind: str, payload: bytes) -> None:
+        if kind == "binary":
+            self._ready.append(Output(read_channel(payload), payload[1:]))
+            self._progress.shown()
+            return
+        said = commands.read_text(payload)
+        if "started" in said:
+            self._begin(said["started"])
+        elif "window" in said:
+            before, self._window = self._window, commands.granted(self._window, said)
+            self._progress.taken(self._window - before)
+        else:
+            self._progress.obey(said)
+        word = commands.final_of(said)
+        if word is not None:
+            self._exit = said[word] if isinstance(said[word], dict) else {}
+
+    def _begin(self, started: Any) -> None:
+        if not isinstance(started, dict):
+            raise Internal("The machine did not say which job this is.")
+        self._progress.begin(started)
+        self._unsent = self._progress.unsent(started.get("input")) if started.get("stdin") is True else []
+
+    async def _go_on(self) -> None:
+        """Another stream to the same job, once one can be had."""
+        if self._progress.job is None and ("line" in self._first or "argv" in self._first):
+            raise Unreachable(
+                "The connection broke while a command was being started.", next=f"cloudrouter ps {self._machine_id}"
+            )
+        await persist(self._link, self._again)
+        self._streams += 1
+
+    async def _again(self) -> None:
+        """Take up the job again; the input that it did not get is sent first."""
+        await self._stream.close()
+        self._stream = await self._link.stream(self._path)
+        self._turns = Turns(self._stream)
+        self._window, self._unsent = WINDOW, None
+        await self._stream.send_text(json.dumps(self._progress.request(self._first)))
+        while self._unsent is None and self._exit is None:
+            await self._receive_once()
+        await self._send_again(self._unsent or [])
+
+    async def _send_again(self, unsent: list[bytes]) -> None:
+        for piece in unsent:
+            self._window -= len(piece)
+            await self._stream.send_binary(piece)
+        if self._progress.input_ended and self._exit is None:
+            await self._stream.send_text('{"eof":true}')
