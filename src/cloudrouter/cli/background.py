@@ -26,6 +26,7 @@ _FAILED = "failed: "
 def begin(launch: Launch) -> dict[str, Any]:
     """Run the launch in the background; returns the machine's JSON as soon as the router has given it an id.
 
+    One more field is in it, `left_behind`: a line for people on what of the folder stays here, empty for nothing.
     What fails before that is raised here; what fails later is in the log that `failure_of` reads.
     """
     reading, writing = os.pipe()
@@ -84,13 +85,16 @@ class _Told(StartProgress):
         super().__init__()
         self._writing = writing
         self._parent_waits = True
+        self._left_behind = ""
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """One event of the launch."""
+        if event.get("phase") == "selected":
+            self._left_behind = " ".join(part for part in (event["left_behind"], *event["notes"]) if part)
         if event.get("phase") == "created" and self._parent_waits:
             self.machine_id = str(event["id"])
             _point_at(_open_log(self.machine_id), 1, 2)
-            self._tell({"machine": event["machine"]})
+            self._tell({"machine": {**event["machine"], "left_behind": self._left_behind}})
         super().__call__(event)
 
     def end(self, error: CloudRouterError) -> int:

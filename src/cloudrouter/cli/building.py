@@ -1,7 +1,8 @@
-"""Following an image build: a live display on a terminal, plain lines elsewhere."""
+"""Building images: the flags that describe a folder's build, and following one on a terminal or in plain lines."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cloudrouter.cli import output
@@ -9,10 +10,69 @@ from cloudrouter.cli.progress import step_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from cloudrouter.client.contexts import Context
+    from cloudrouter.client.transport import Transport
+
     Message = Mapping[str, Any]
+
+
+def add_folder_flags(parser: ArgumentParser) -> None:
+    """The flags about how a folder's Dockerfile is built."""
+    parser.add_argument(
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="the Dockerfile, looked for in the folder that is built, then from here (default: Dockerfile)",
+    )
+    parser.add_argument(
+        "--build-arg",
+        metavar="K[=V]",
+        action="append",
+        default=[],
+        help="set a build argument; K alone takes your own value. No place for secrets: the image's history shows them",
+    )
+    parser.add_argument("--target", metavar="STAGE", help="the stage of the Dockerfile to end with (default: the last)")
+
+
+def read_context(args: Namespace, folder: str | None, *, tag: str = "", rebuild: bool = False) -> Context | None:
+    """The folder to be built as these flags say, looked through; None where there is none to be built."""
+    from cloudrouter.cli.values import read_env
+    from cloudrouter.wire.errors import UsageError
+
+    given = [
+        flag
+        for flag, value in (("--file", args.file), ("--build-arg", args.build_arg), ("--target", args.target))
+        if value
+    ]
+    if folder is None:
+        if given:
+            raise UsageError(
+                f"{given[0]} says how a folder is built, and none is.",
+                fix="Name the folder with the Dockerfile: --build DIR.",
+            )
+        return None
+    from cloudrouter.client.contexts import Context, FolderBuild
+
+    wanted = FolderBuild(
+        folder,
+        file=args.file,
+        args=read_env(args.build_arg, os.environ, flag="--build-arg"),
+        target=args.target or "",
+        tag=tag,
+        rebuild=rebuild,
+    )
+    return Context(wanted)
+
+
+def build_folder(transport: Transport, context: Context, *, provider: str | None) -> dict[str, Any]:
+    """Build a folder's Dockerfile with progress on stderr; the image."""
+    from cloudrouter.client import contexts
+
+    return follow_build(contexts.messages(transport, context, provider=provider))
 
 
 def follow_build(messages: Iterable[Message]) -> dict[str, Any]:

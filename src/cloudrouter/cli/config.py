@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEYS = ("provider", "image", "size", "timeout")
-"""What may be set; each is the default of the flag of `start` and `run` with that name."""
+KEYS = ("provider", "image", "size", "timeout", "package_cache")
+"""What may be set; each is the default of the flag of `start` and `run` with that name (`--no-package-cache`: off)."""
 PROJECT_FILE = ".cloudrouter.toml"
 
 
@@ -57,21 +57,10 @@ def config_files(folder: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def project_file(folder: str) -> str | None:
-    """The project's file: in the folder itself, else in the git work tree's top folder above it; else None.
+    """The project's file, see client.projects; None when it has none."""
+    from cloudrouter.client import projects
 
-    Not searched any further up: a file that somebody else put into /tmp must not decide anything.
-    """
-    here = os.path.abspath(folder)
-    if os.path.lexists(f"{here}/{PROJECT_FILE}"):
-        return f"{here}/{PROJECT_FILE}"
-    above = here
-    while True:
-        if os.path.lexists(f"{above}/.git"):
-            path = f"{above}/{PROJECT_FILE}"
-            return path if os.path.lexists(path) else None
-        if os.path.dirname(above) == above:
-            return None
-        above = os.path.dirname(above)
+    return projects.find_file(folder, PROJECT_FILE)
 
 
 def read_file(path: str) -> dict[str, str]:
@@ -118,6 +107,8 @@ def _checked(path: str, text: str, key: str, value: object) -> str:
         close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.6)
         fix = f"Did you mean {close[0]}?" if close else f"Keys are: {', '.join(KEYS)}."
         raise broken(path, line or 1, f"there is no key {key!r}", fix)
+    if key == "package_cache" and isinstance(value, bool):
+        value = "on" if value else "off"
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise broken(path, line or 1, f"{key} must be a text", f'Write {key} = "..."')
     fault = value_fault(key, str(value))
@@ -147,6 +138,8 @@ def value_fault(key: str, value: str) -> str | None:
     """Why a value cannot be one of this key, or None when it can; what only the router knows is left to it."""
     if not value or not value.isprintable() or value != value.strip():
         return f"{value!r} cannot be a value of {key}"
+    if key == "package_cache":
+        return None if value in ("on", "off") else f"package_cache is on or off, not {value!r}"
     if key == "size":
         from cloudrouter.wire.sizes import SIZES
 

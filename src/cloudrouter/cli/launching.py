@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from cloudrouter.cli import output, values
+from cloudrouter.cli import building, output, templating, values
 from cloudrouter.cli.progress import StartProgress
 
 TYPE_CHECKING = False
@@ -15,10 +15,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_NO_GIT = ("cloning is not there yet", "Clone it here and start the folder, or clone it in an empty machine.")
+_NO_APPS = ("apps (desktop, editor, notebook) are not there yet", "Leave it out; `ssh` runs commands and shells.")
+NOT_HERE = {
+    "-o": ("no page of a machine can be opened yet", "Leave it out; `ssh` runs commands and shells."),
+    "--open": ("no page of a machine can be opened yet", "Leave it out; `ssh` runs commands and shells."),
+    "--git": _NO_GIT,
+    "-b": _NO_GIT,
+    "--branch": _NO_GIT,
+    "--apps": _NO_APPS,
+    "--app": _NO_APPS,
+    "--without": _NO_APPS,
+    "--docker": ("machines are containers of this host already", "Leave it out, or name another one with --provider."),
+    "--idle-timeout": ("a machine has only a hard deadline yet", "Give --timeout, and `extend` it."),
+}
+"""Flags of `start` and `run` that other versions have."""
+
+
 def add_machine_flags(parser: ArgumentParser) -> None:
     """The flags that describe the wanted machine."""
     from cloudrouter.wire.sizes import SIZES
 
+    templating.add_template_flag(parser)
     parser.add_argument("-n", "--name", metavar="NAME", help="a name for it (default: made from the folder's name)")
     parser.add_argument("--size", metavar="SIZE", choices=tuple(SIZES), help=", ".join(SIZES))
     parser.add_argument("--cpu", metavar="N", type=values.cpus, help="cpus, also parts of one: 0.5")
@@ -26,16 +44,51 @@ def add_machine_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--disk", metavar="D", type=values.amount, help="a disk limit; refused where it cannot be enforced"
     )
-    parser.add_argument("--image", metavar="IMAGE", help="what it boots from (default: core)")
+    parser.add_argument(
+        "--image",
+        metavar="IMAGE",
+        help="what it boots from: core (the default), any Linux image such as debian:trixie, one you have built",
+    )
+    parser.add_argument("--build", metavar="DIR", help="boot from what the Dockerfile in this folder builds")
+    building.add_folder_flags(parser)
     parser.add_argument("-p", "--provider", metavar="P", help="who makes it (default: docker)")
     parser.add_argument(
         "--env",
         metavar="K[=V]",
         action="append",
         default=[],
-        help="set a variable for all commands in it; K alone takes your own value and keeps it out of the process list",
+        help="set a variable for all commands in it; K alone takes your own value, as it should be for secrets: what "
+        "stands on the command line, other users of this host can see",
     )
-    parser.add_argument("--label", metavar="K=V", action="append", default=[], help="remember a label with it")
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="set the variables in a file of KEY=VALUE lines, as .env files are; --env is stronger",
+    )
+    parser.add_argument(
+        "-l",
+        "--label",
+        metavar="K=V",
+        action="append",
+        default=[],
+        help="remember a label with it, by which `ls` and the --all of other verbs find it",
+    )
+    parser.add_argument("--gpu", metavar="KIND[:N]", help="with a GPU; refused where the provider has none")
+    parser.add_argument(
+        "--volume",
+        metavar="NAME:PATH[:ro]",
+        action="append",
+        default=[],
+        help="a disk that outlives the machine, at PATH (~ is its home, a relative one is below the workspace); made "
+        "when it is not there; several machines may have it at once",
+    )
+    parser.add_argument(
+        "--no-package-cache",
+        action="store_true",
+        help="npm, pip, uv and cargo in it download from the registries themselves, past this host's cache",
+    )
 
 
 def add_folder_flags(parser: ArgumentParser) -> None:
@@ -47,7 +100,13 @@ def add_folder_flags(parser: ArgumentParser) -> None:
 
 
 def build_request(args: Namespace, folder: str | None, *, timeout: float | None) -> dict[str, Any]:
-    """The body of `POST /v1/machines`: flags first, then the person's settings for this folder."""
+    """The body of `POST /v1/machines`: flags first, then the template, then the person's settings for this folder.
+
+    Fills in what the template says, see templating.apply.
+    """
+    templating.apply(args)
+    from cloudrouter.wire.mounts import parse_mounts
+
     defaults = _defaults(folder, os.environ)
     request: dict[str, Any] = {
         "name": args.name,
@@ -55,17 +114,44 @@ def build_request(args: Namespace, folder: str | None, *, timeout: float | None)
         "cpu": args.cpu,
         "memory_bytes": args.memory,
         "disk_bytes": args.disk,
-        "image": args.image or defaults.get("image"),
+        "image": _image(args) or (None if args.build is not None else defaults.get("image")),
         "provider": args.provider or defaults.get("provider"),
-        "env": values.read_env(args.env, os.environ),
+        "env": _variables(args),
         "labels": values.read_labels(args.label),
+        "mounts": parse_mounts(args.volume) or None,
         "timeout_seconds": timeout,
+        "gpu": args.gpu,
+        "package_cache": False if args.no_package_cache or defaults.get("package_cache") == "off" else None,
     }
-    if timeout is None and "timeout" in defaults:
+    told = args.template_timeout or defaults.get("timeout")
+    if timeout is None and told is not None:
         from cloudrouter.wire.durations import parse_duration
 
-        request["timeout_seconds"] = parse_duration(defaults["timeout"])
+        request["timeout_seconds"] = parse_duration(told)
     return {key: value for key, value in request.items() if value not in (None, {})}
+
+
+def _image(args: Namespace) -> str | None:
+    if args.image is not None and args.build is not None:
+        from cloudrouter.wire.errors import UsageError
+
+        raise UsageError(
+            "--image and --build both say what the machine boots from.",
+            fix="Leave one of them out.",
+            next="cloudrouter start --help",
+        )
+    image: str | None = args.image
+    return image
+
+
+def _variables(args: Namespace) -> dict[str, str]:
+    """The template's, then those of files, then those of flags."""
+    found = dict(args.template_env)
+    if args.env_file:
+        from cloudrouter.cli.envfile import read_env_files
+
+        found.update(read_env_files(args.env_file, os.environ))
+    return {**found, **values.read_env(args.env, os.environ)}
 
 
 def _defaults(folder: str | None, environ: Mapping[str, str]) -> dict[str, str]:
@@ -93,22 +179,37 @@ def end_on_signals() -> None:
 
 
 def launch_machine(
-    args: Namespace, folder: str | None, request: dict[str, Any], progress: StartProgress
+    args: Namespace,
+    folder: str | None,
+    request: dict[str, Any],
+    progress: StartProgress,
+    *,
+    keep_on_failure: bool = False,
 ) -> dict[str, Any]:
-    """Make the machine and put the files into it; says what stayed behind."""
+    """Make the machine, put the files into it and run the template's commands; says what stayed behind."""
     from cloudrouter.cli.connection import connect_own_version
     from cloudrouter.client.launch import launch
 
+    context = building.read_context(args, args.build)
     try:
         progress.line.show("reaching the router")
+        transport = connect_own_version()
         machine = launch(
-            connect_own_version(),
+            transport,
             folder,
             request,
             with_secrets=args.with_secrets,
             exclude=args.exclude,
+            commands=args.commands_after,
+            background=args.jobs_after,
+            build=context,
+            keep_on_failure=keep_on_failure,
             progress=progress,
         )
+        if machine.get("mounts"):
+            from cloudrouter.cli.volumes import tell_new_volumes
+
+            tell_new_volumes(transport, machine)
     except KeyboardInterrupt:
         progress.line.clear()
         tell_interrupted(progress)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from cloudrouter.cli.table import ALIASES, NOT_HERE, PRODUCT, VERBS, load_verb
+from cloudrouter.cli.table import ALIASES, NOT_HERE, NOT_YET, PRODUCT, VERBS, load_verb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Sequence
     from typing import NoReturn
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 HELP_WORDS = ("--help", "-h", "help")
+COMPLETE = "__complete"
+"""What completion scripts call; it is no verb."""
 
 
 class Call:
@@ -66,38 +69,73 @@ def run_process(argv: Sequence[str]) -> NoReturn:
 
 
 def _dispatch(call: Call) -> int:
-    words = call.words
+    leading, words = split_leading(call.words)
+    call.json = "--json" in leading
     if not words or words[0] in HELP_WORDS:
         return _show_help(call, words[1:])
+    if words[0] == COMPLETE:
+        from cloudrouter.cli.completing import complete
+
+        return complete(words[1:])
+    name, verb, rest = _find_verb(call, words)
+    if verb.run is None:
+        return _show_page(call, name, verb, rest)
+    from cloudrouter.cli.parsing import parse_words
+
+    rest = [*leading, *rest]
+    call.unread = (name, verb, rest)
+    args = parse_words(name, verb, rest)
+    call.unread, call.json = None, args.json
+    _obey_common(args)
+    return verb.run(args)
+
+
+def split_leading(words: list[str]) -> tuple[list[str], list[str]]:
+    """(the flags before the verb, written so that every verb takes them; the verb and what follows)."""
+    found: list[str] = []
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if word in ("-v", "--verbose", "--json"):
+            found.append("--json" if word == "--json" else "--verbose")
+        elif word in ("-t", "--team") and at + 1 < len(words):
+            at += 1
+            found.append(f"--team={words[at]}")
+        elif word.startswith("--team="):
+            found.append(word)
+        else:
+            break
+        at += 1
+    return found, words[at:]
+
+
+def _find_verb(call: Call, words: list[str]) -> tuple[str, Verb, list[str]]:
+    """(name, verb, the words behind it) of what is meant; raises UsageError when there is no such verb."""
     name = ALIASES.get(words[0], words[0])
     if name in ("--version", "-V"):
         name = "version"
     if name not in VERBS:
+        call.json = call.json or "--json" in words
         raise _unknown_verb(words)
-    verb, rest = load_verb(name), words[1:]
+    verb = load_verb(name)
     call.own_failure = verb.own_failure
-    if verb.inner:
-        name, verb, rest = _choose_inner(name, verb, rest)
-    if verb.run is None:
-        return _show_page(name, verb)
-    from cloudrouter.cli.parsing import parse_words
-
-    call.unread = (name, verb, rest)
-    args = parse_words(name, verb, rest)
-    call.unread, call.json = None, args.json
-    return verb.run(args)
+    return _choose_inner(call, name, verb, words[1:]) if verb.inner else (name, verb, words[1:])
 
 
-def _choose_inner(name: str, verb: Verb, words: list[str]) -> tuple[str, Verb, list[str]]:
+def _choose_inner(call: Call, name: str, verb: Verb, words: list[str]) -> tuple[str, Verb, list[str]]:
     """The verb below `server`, `image` or `config` that is meant; the outer one when its help is wanted."""
-    if not words or words[0] in HELP_WORDS:
-        return name, verb, words
-    if words[0] in verb.inner:
+    if words and words[0] in verb.inner:
         return f"{name} {words[0]}", verb.inner[words[0]], words[1:]
+    wants_help = bool(words) and words[0] in HELP_WORDS
+    if verb.alone and not wants_help and (not words or words[0].startswith("-")):
+        return f"{name} {verb.alone}", verb.inner[verb.alone], words
+    if not words or wants_help or words == ["--json"]:
+        return name, verb, words
     from cloudrouter.cli.output import escape
     from cloudrouter.cli.parsing import suggest
     from cloudrouter.wire.errors import UsageError
 
+    call.json = call.json or "--json" in words
     known = list(verb.inner)
     raise UsageError(
         f"`{name}` has no verb {escape(words[0])!r}.",
@@ -106,23 +144,45 @@ def _choose_inner(name: str, verb: Verb, words: list[str]) -> tuple[str, Verb, l
     )
 
 
+def _obey_common(args: Namespace) -> None:
+    """What --team and --verbose mean, which is the same everywhere."""
+    if args.team is not None:
+        from cloudrouter.cli.output import escape, note
+
+        note(f"cloudrouter: --team {escape(args.team)} has no effect: this router serves one user and has no teams.")
+    if args.verbose:
+        from cloudrouter.cli import telling
+
+        telling.begin()
+
+
 def _show_help(call: Call, words: list[str]) -> int:
     """The overview; `help VERB` is the same as `VERB --help`."""
+    call.json = call.json or "--json" in words
+    words = [word for word in words if word != "--json"]
     if words and not words[0].startswith("-"):
-        call.words = [*words, "--help"]
-        return _dispatch(call)
-    from cloudrouter.cli.output import say
-    from cloudrouter.cli.overview import overview
+        name, verb, rest = _find_verb(call, words)
+        call.own_failure = None
+        return _show_page(call, name, verb, rest)
+    from cloudrouter.cli import output
 
-    say(overview())
+    if call.json:
+        from cloudrouter.cli.pages import overview_json
+
+        output.say_json(overview_json())
+    else:
+        from cloudrouter.cli.overview import overview
+
+        output.say(overview())
     return 0
 
 
-def _show_page(name: str, verb: Verb) -> int:
-    from cloudrouter.cli.output import say
+def _show_page(call: Call, name: str, verb: Verb, words: list[str]) -> int:
     from cloudrouter.cli.parsing import build_parser
 
-    say(build_parser(name, verb).format_help().rstrip())
+    parser = build_parser(name, verb)
+    parser.wants_json = call.json or "--json" in words
+    parser.print_help()
     return 0
 
 
@@ -139,10 +199,13 @@ def _unknown_verb(words: list[str]) -> CloudRouterError:
             fix=f"`{instead}` does that.",
             next=f"{PRODUCT} {instead} {escape(words[1]) if words[1:] else 'ID'}",
         )
+    if words[0] in NOT_YET:
+        missing, today, following = NOT_YET[words[0]]
+        return UsageError(f"{missing}: there is no verb {word!r}.", fix=today, next=f"{PRODUCT} {following}")
     if word.startswith("-"):
         return UsageError(
             f"{PRODUCT} has no flag {word} before the verb.",
-            fix="Flags stand after the verb: cloudrouter ls --json",
+            fix="Before the verb there may be --json, -v and -t TEAM; all other flags stand after it.",
             next=f"{PRODUCT} --help",
         )
     return UsageError(

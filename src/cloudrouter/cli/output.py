@@ -55,8 +55,12 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def show_error(error: CloudRouterError) -> None:
-    """The three lines on stderr: what happened, `Fix:` and `Next:`."""
-    lines = [f"cloudrouter: {escape(error.message)}"]
+    """The three lines on stderr: what happened, `Fix:` and `Next:`; below the first what a failed step said last."""
+    said = error.details.get("output")
+    steps = [escape(line) for line in said] if isinstance(said, list) else []
+    # The message of such an error holds the same lines, for those who have only the message.
+    message = error.message.partition("\n")[0] if steps else error.message
+    lines = [f"cloudrouter: {escape(message)}", *(f"  | {line}" for line in steps)]
     if error.fix:
         lines.append(f"Fix:  {escape(error.fix)}")
     if error.next:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudrouter.wire.errors import UsageError
 
 HELP_WIDTH = 100
+TEAM_HELP = "no effect: the router serves one user, without teams"
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,11 +31,42 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             add_help=False,
         )
+        self.verb = verb
+        self.wants_json = False
+        """Whether --json is among the words being read: then the help page is JSON too."""
+        self.common: list[argparse.Action] = []
+        """The flags that every verb has, which no page about all verbs repeats."""
         self._positionals.title = "Words"
         self._optionals.title = "Flags"
         if verb.configure:
             verb.configure(self)
-        self.add_argument("-h", "--help", action="help", help="show this help")
+        self._add_common()
+
+    def _add_common(self) -> None:
+        """What every verb takes; `-t` and `-v` only where the verb has no other meaning for them."""
+        group = self.add_argument_group("Everywhere")
+        taken = self._option_string_actions
+        if "--team" not in taken:
+            words = [word for word in ("-t", "--team") if word not in taken]
+            self.common.append(group.add_argument(*words, metavar="SLUG", help=TEAM_HELP))
+        if "--verbose" not in taken:
+            words = [word for word in ("-v", "--verbose") if word not in taken]
+            self.common.append(
+                group.add_argument(
+                    *words, action="store_true", help="say what is asked of the router, and how long it takes"
+                )
+            )
+        self.common.append(group.add_argument("-h", "--help", action="help", help="show this help"))
+
+    def print_help(self, file: Any = None) -> None:
+        """The page on stdout; as JSON where that is wanted."""
+        from cloudrouter.cli import output, pages
+
+        name = self.prog.removeprefix(f"{PRODUCT} ")
+        if self.wants_json:
+            output.say_json(pages.verb_json(name, self))
+        else:
+            output.say(self.format_help().rstrip())
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found as one of our errors."""
@@ -54,6 +86,7 @@ def parse_words(name: str, verb: Verb, words: Sequence[str]) -> argparse.Namespa
     """The words after the verb as a namespace; raises UsageError. `command` and `as_argv` are set where taken."""
     parser = build_parser(name, verb)
     split = Words(parser.flags(), words, verb.before_command)
+    parser.wants_json = "--json" in split.ours
     behind = ["--", *split.positionals] if split.positionals else []
     args, unknown = parser.parse_known_args([*split.ours, *behind])
     unknown = [word for word in unknown if word != "--"]
@@ -83,6 +116,8 @@ class Words:
         self.command: list[str] = []
         self.as_argv = False
         """Whether `--` stood before the command: its words are a program and its arguments, not a line."""
+        self.waiting: argparse.Action | None = None
+        """The flag at the very end whose value is not there yet; for completion."""
         self._flags = flags
         self._before = before
         self._read(list(words))
@@ -101,7 +136,10 @@ class Words:
                 self.positionals.append(word)
             else:
                 self.ours.append(word)
-                if self._takes_value(word) and at + 1 < len(words):
+                action = self._wants_value(word)
+                if action is not None and at + 1 == len(words):
+                    self.waiting = action
+                elif action is not None and (action.nargs != "?" or not words[at + 1].startswith("-")):
                     at += 1
                     self.ours.append(words[at])
             at += 1
@@ -119,18 +157,18 @@ class Words:
             return len(self.positionals) >= self._before
         return bool(self.positionals) or not self._before(word)
 
-    def _takes_value(self, word: str) -> bool:
-        """Whether the next word is this flag's value; `--cwd=/tmp` and `-e.git` carry theirs with them."""
+    def _wants_value(self, word: str) -> argparse.Action | None:
+        """The flag whose value is the next word, or None; `--cwd=/tmp` and `-e.git` carry theirs with them."""
         if word.startswith("--"):
             action = self._flags.get(word)
-            return action is not None and action.nargs != 0
+            return action if action is not None and action.nargs != 0 else None
         for index, char in enumerate(word[1:], 1):
             action = self._flags.get("-" + char)
             if action is None:
-                return False
+                return None
             if action.nargs != 0:
-                return index == len(word) - 1
-        return False
+                return action if index == len(word) - 1 else None
+        return None
 
 
 def usage_error(parser: argparse.ArgumentParser, message: str) -> UsageError:
@@ -166,6 +204,10 @@ def _unknown_word(parser: Parser, word: str) -> UsageError:
     from cloudrouter.wire.errors import UsageError
 
     verb = parser.prog.removeprefix(f"{PRODUCT} ")
+    written = next((flag for flag in parser.verb.not_here if word == flag or word.startswith(f"{flag}=")), None)
+    if written is not None:
+        missing, instead = parser.verb.not_here[written]
+        return UsageError(f"`{verb}` has no flag {written}: {missing}.", fix=instead, next=f"{parser.prog} --help")
     if word.startswith("-"):
         known = [flag for flag in parser.flags() if flag.startswith("--")]
         told = f"`{verb}` has no flag {escape(word)}."
@@ -179,8 +221,10 @@ def suggest(word: str, known: Sequence[str]) -> str:
     """`Did you mean X?`, or nothing when no known word is close."""
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    # Letters that changed places are the commonest slip: `strat` is start, though stats is as near.
+    best = next((one for one in close if sorted(one) == sorted(word)), close[0] if close else "")
+    return f"Did you mean {best}?" if best else ""
 
 
 def add_json_flag(parser: argparse.ArgumentParser) -> None:
@@ -197,25 +241,6 @@ def all_parsers() -> dict[str, Parser]:
         for inner_name, inner in verb.inner.items():
             found[f"{name} {inner_name}"] = build_parser(f"{name} {inner_name}", inner)
     return found
-
-
-def whole_parser(prog: str) -> argparse.ArgumentParser:
-    """One parser with every verb below it, as completion scripts need it; never used to read words."""
-    whole = argparse.ArgumentParser(prog=prog, allow_abbrev=False)
-    verbs = whole.add_subparsers()
-    for name, (_module, summary, _group) in VERBS.items():
-        verb = load_verb(name)
-        for word in (name, *aliases_of(name)):
-            parser = verbs.add_parser(word, help=summary, add_help=True)
-            if verb.configure:
-                verb.configure(parser)
-            if verb.inner:
-                inner_verbs = parser.add_subparsers()
-                for inner_name, inner in verb.inner.items():
-                    below = inner_verbs.add_parser(inner_name, help=inner.description.replace("%", "%%"))
-                    if inner.configure:
-                        inner.configure(below)
-    return whole
 
 
 def _epilog(prog: str, verb: Verb) -> str:

@@ -57,6 +57,7 @@ class StartProgress:
         """`ready`, `removing`, `removed`, `kept` or `unknown`; empty before."""
         self._quiet = quiet
         self._said = ""
+        self._lines = ForeignLines()
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """One event of the launch."""
@@ -65,6 +66,9 @@ class StartProgress:
             self.machine_id = str(event["id"])
         if phase in ("ready", "removing", "removed", "kept", "unknown"):
             self.fate = phase
+        if phase in ("command", "output", "commanded"):
+            self._show_command(phase, event)
+            return
         if phase in ("ready", "removed", "kept", "unknown"):
             self.line.clear()
             return
@@ -74,13 +78,25 @@ class StartProgress:
             if not self.line.live and self._matters(phase, event):
                 self._say_plainly(text)
 
+    def _show_command(self, phase: str, event: Mapping[str, Any]) -> None:
+        """A command of the start, and below it what it prints."""
+        if phase == "output":
+            self._lines.take(bytes(event["data"]))
+            return
+        self._lines.finish()
+        if phase == "command":
+            self.line.clear()
+            place = f" ({event['at']}/{event['of']})" if event["of"] > 1 else ""
+            output.note(output.paint(f"$ {output.escape(event['command'])}{place}", "bold", sys.stderr))
+
     def _text(self, phase: str, event: Mapping[str, Any]) -> str:
-        if phase == "booting":
+        if phase in ("booting", "building"):
             return step_text(event["progress"]) if isinstance(event.get("progress"), dict) else ""
         if phase == "uploading":
             return transfer_text("sending", event)
         return {
             "selecting": "looking through the folder",
+            "sending": "sending the folder to be built",
             "creating": "making the machine",
             "created": f"{self.machine_id} boots",
             "removing": f"removing {self.machine_id} again",
@@ -89,7 +105,7 @@ class StartProgress:
 
     def _matters(self, phase: str, event: Mapping[str, Any]) -> bool:
         """Whether a phase is worth a line of its own: numbered steps take long, the others are over soon."""
-        if phase == "booting":
+        if phase in ("booting", "building"):
             return bool(event["progress"].get("of"))
         return phase in ("removing", "reconnecting") or (phase == "created" and not self._quiet)
 
@@ -98,6 +114,34 @@ class StartProgress:
         if text != self._said:
             self._said = text
             output.note(output.escape(text))
+
+
+class ForeignLines:
+    """What a command in a machine prints, as lines on stderr below our own; nothing in it can harm a terminal."""
+
+    LIMIT = 8 * 1024
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, data: bytes) -> None:
+        """Show the whole lines; a line without an end waits, unless it is very long."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._show(line)
+        if len(self._rest) > self.LIMIT:
+            self.finish()
+
+    def finish(self) -> None:
+        """Show what waits still."""
+        if self._rest:
+            self._show(self._rest)
+        self._rest = b""
+
+    def _show(self, line: bytes) -> None:
+        # Of a line that was written over again and again, its last state.
+        text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace").expandtabs(4)
+        output.note(f"  {output.escape(text)}")
 
 
 class TransferProgress:

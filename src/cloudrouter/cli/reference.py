@@ -51,18 +51,24 @@ def reference() -> str:
     return HEAD + "\n" + "\n".join(_sections()).rstrip() + "\n"
 
 
+def by_group() -> dict[str, list[tuple[str, str]]]:
+    """Group -> (verb, one-line help) in the order of the table."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, (_module, summary, group) in VERBS.items():
+        groups.setdefault(group, []).append((name, summary))
+    return groups
+
+
 def _sections() -> Iterator[str]:
     parsers = all_parsers()
-    group = ""
-    for name, (_module, summary, its_group) in VERBS.items():
-        if its_group != group:
-            group = its_group
-            yield f"## {group}\n"
-        verb = load_verb(name)
-        yield from _section("###", name, summary, verb, parsers[name])
-        for inner_name, inner in verb.inner.items():
-            whole = f"{name} {inner_name}"
-            yield from _section("####", whole, "", inner, parsers[whole])
+    for group, rows in by_group().items():
+        yield f"## {group}\n"
+        for name, summary in rows:
+            verb = load_verb(name)
+            yield from _section("###", name, summary, verb, parsers[name])
+            for inner_name, inner in verb.inner.items():
+                whole = f"{name} {inner_name}"
+                yield from _section("####", whole, "", inner, parsers[whole])
 
 
 def _section(level: str, name: str, summary: str, verb: Verb, parser: Parser) -> Iterator[str]:
@@ -72,7 +78,8 @@ def _section(level: str, name: str, summary: str, verb: Verb, parser: Parser) ->
     other = aliases_of(name)
     if other:
         yield f"Also written: {', '.join(f'`{one}`' for one in other)}.\n"
-    rows = [row for row in map(_row, parser._actions) if row]  # noqa: SLF001 - argparse has no other way to ask
+    own = [action for action in parser._actions if action not in parser.common]  # noqa: SLF001 - no other way to ask
+    rows = list(map(_row, own))
     if rows:
         yield "| word or flag | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
     examples = [f"    # {meaning}\n    {command}" for command, meaning in verb.examples]
@@ -80,8 +87,6 @@ def _section(level: str, name: str, summary: str, verb: Verb, parser: Parser) ->
 
 
 def _row(action: argparse.Action) -> str:
-    if "--help" in action.option_strings:
-        return ""
     value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
     written = ", ".join(action.option_strings) + value if action.option_strings else str(action.metavar)
     meaning = (action.help or "").replace("|", "\\|")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.25
 READ = 256 * 1024
-_HIDDEN = ("timestamp", "level", "event", "logger", "exception")
+_HIDDEN = ("timestamp", "level", "event", "logger", "exception", "message")
 _STYLES = {"warning": "yellow", "error": "red", "critical": "red"}
 
 
@@ -103,13 +103,19 @@ def readable(text: str) -> list[str]:
     if not isinstance(entry, dict):
         return [output.escape(text)]
     level = str(entry.get("level", ""))
-    facts = [f"{key}={_short(value)}" for key, value in entry.items() if key not in _HIDDEN]
+    message = str(entry.get("message") or "")
+    facts = [f"{key}={_short(value)}" for key, value in entry.items() if _adds(key, value, message)]
     shown_level = output.paint(f"{level:<7}", _STYLES.get(level, "dim"), sys.stdout)
-    event = output.escape(entry.get("event", ""))
+    event = output.escape(message or entry.get("event", ""))
     rest = output.paint(output.escape(" ".join(facts)), "dim", sys.stdout)
     first = "  ".join(part for part in (str(entry.get("timestamp", ""))[:19], shown_level, event, rest) if part)
     below = [f"    {output.escape(one)}" for one in str(entry.get("exception") or "").splitlines()]
     return [first, *below]
+
+
+def _adds(key: str, value: object, message: str) -> bool:
+    """Whether a fact says something that its line does not say already; whole objects are for --json."""
+    return key not in _HIDDEN and not isinstance(value, (dict, list)) and str(value) not in message.split()
 
 
 def _short(value: object) -> str:

@@ -15,31 +15,104 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "start": ("start", "turn a local folder into a machine", MACHINES),
     "run": ("run", "start a machine, run one command, delete it", MACHINES),
     "ls": ("ls", "list your machines", MACHINES),
-    "status": ("status", "show one machine", MACHINES),
-    "extend": ("extend", "move a machine's deadline", MACHINES),
-    "stop": ("stop", "end a machine's processes, keep its disk", MACHINES),
-    "resume": ("resume", "boot a stopped machine again", MACHINES),
+    "status": ("status", "show machines one by one", MACHINES),
+    "inspect": ("inspect", "everything that is known of machines, as JSON", MACHINES),
+    "stats": ("stats", "what machines use: cpu, memory, disk, network", MACHINES),
+    "events": ("events", "what happened to machines, and what happens", MACHINES),
+    "rename": ("rename", "give a machine another name", MACHINES),
+    "extend": ("extend", "move machines' deadlines", MACHINES),
+    "stop": ("stop", "end machines' processes, keep their disks", MACHINES),
+    "resume": ("resume", "boot stopped machines again", MACHINES),
     "delete": ("delete", "remove machines and everything in them", MACHINES),
+    "templates": ("templates", "show machines by name: image, size, commands ...", MACHINES),
     "ssh": ("ssh", "run a command in a machine, or open a shell", INSIDE),
     "exec": ("ssh", "the same as ssh", INSIDE),
     "ps": ("ps", "list a machine's background commands", INSIDE),
     "logs": ("logs", "show what a background command wrote", INSIDE),
+    "wait": ("wait", "until background commands end, or a server is up", INSIDE),
+    "kill": ("kill", "end a background command, or send it a signal", INSIDE),
+    "attach": ("attach", "be at a background command as in the foreground", INSIDE),
+    "pty": ("pty", "a shell on a terminal, the same as ssh -t", INSIDE),
+    "pty-list": ("pty", "list who has a terminal in a machine", INSIDE),
     "upload": ("upload", "send a file or folder to a machine", INSIDE),
     "download": ("download", "fetch a file or folder from a machine", INSIDE),
+    "cp": ("cp", "copy between here and machines, or between machines", INSIDE),
     "doctor": ("doctor", "check that this host can make machines", HOST),
     "image": ("image", "build, list and remove images", HOST),
+    "volume": ("volume", "disks that outlive machines: make, list, remove", HOST),
+    "cache": ("cache", "the package cache: what it holds, what it saved", HOST),
+    "uninstall": ("uninstall", "take away what CloudRouter has made on this host", HOST),
     "server": ("server", "run, start, stop and look at the router", HOST),
     "config": ("config", "show and change the defaults", HOST),
+    "skills": ("skills", "give coding agents the manual", SELF),
     "version": ("version", "print the version", SELF),
-    "completion": ("completion", "print shell completions", SELF),
+    "completion": ("completion", "print or install shell completions", SELF),
+    "whoami": ("whoami", "show who you are to the router, and which one it is", SELF),
+    "login": ("login", "say that the router on this host needs none", SELF),
+    "logout": ("logout", "say that there is nothing to leave", SELF),
+    "auth": ("auth", "login, logout and whoami under another name", SELF),
 }
 """name -> (module below cli.verbs, one-line help, group); the order is the one of the overview."""
 
-ALIASES = {"create": "start", "new": "start", "list": "ls", "rm": "delete"}
+ALIASES = {
+    "create": "start",
+    "new": "start",
+    "list": "ls",
+    "rm": "delete",
+    "ttl": "extend",
+    "template": "templates",
+    "volumes": "volume",
+}
 """Other names of a verb; help and errors always speak of the verb itself."""
 
-NOT_HERE = {"kill": "delete"}
+NOT_HERE = {
+    "destroy": "delete",
+    "remove": "delete",
+    "terminate": "delete",
+    "shell": "ssh",
+    "connect": "ssh",
+    "push": "upload",
+    "pull": "download",
+    "scp": "cp",
+    "up": "start",
+    "down": "delete",
+    "info": "status",
+}
 """Words that people try, which are refused with the verb that does it."""
+
+NOT_YET = {
+    "pause": (
+        "A machine cannot be paused with its memory yet",
+        "`stop` ends its processes and keeps its disk, `resume` boots it again.",
+        "stop ID",
+    ),
+    "fork": ("A machine cannot be forked yet", "Start a second one, and carry files over with cp.", "cp ID1: ID2:"),
+    "snapshot": ("Snapshots are not there yet", "Keep what matters here.", "download ID"),
+    "restore": ("Snapshots are not there yet", "Send what you have kept.", "upload ID"),
+    "vnc": ("There is no desktop in a machine yet", "Commands, files and background jobs work.", "ssh ID"),
+    "code": ("There is no editor in a machine yet", "Edit here, and send the folder again.", "upload ID"),
+    "jupyter": ("There is no notebook in a machine yet", "Run Python in it.", "ssh ID python3"),
+    "browser": (
+        "There is no browser to drive in a machine yet",
+        "Tests that bring a headless browser of their own run with ssh.",
+        'ssh ID "npx playwright test"',
+    ),
+    "computer": ("There is no desktop in a machine yet", "Commands, files and background jobs work.", "ssh ID"),
+    "open": (
+        "The ports of a machine cannot be opened from here yet",
+        "Ask from inside.",
+        "ssh ID curl -s http://localhost:3000",
+    ),
+    "forward": (
+        "The ports of a machine cannot be forwarded by a verb yet",
+        "Ask from inside.",
+        "ssh ID curl -s http://localhost:3000",
+    ),
+    "ports": ("The ports of a machine cannot be listed yet", "Ask from inside.", "ssh ID ss -ltn"),
+    "sync": ("A folder cannot be kept in step yet", "`upload` sends it again.", "upload ID"),
+    "mcp": ("There is no MCP server yet", "Agents call this command line; every verb takes --json.", "--help"),
+}
+"""Words of other versions: (what is missing, what does something like it today, the command that comes next)."""
 
 PRODUCT = "cloudrouter"
 

@@ -42,6 +42,16 @@ def left(text: str | None, now: float | None = None) -> str:
     return format_duration(seconds) if seconds > 0 else "over"
 
 
+def clock_second(text: str | None) -> str:
+    """`14:20:05` today, `2026-08-02 14:20:05` on other days, in the person's time zone; `-` without a time."""
+    at = parse_time(text)
+    if at is None:
+        return "-"
+    there, here = time.localtime(at), time.localtime()
+    form = "%H:%M:%S" if there[:3] == here[:3] else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(form, there)
+
+
 def clock_time(text: str | None) -> str:
     """`14:20` today, `2026-08-02 14:20` on other days, in the person's time zone; `-` without a time."""
     at = parse_time(text)

@@ -69,7 +69,7 @@ def read_labels(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def read_env(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+def read_env(words: Sequence[str], environ: Mapping[str, str], *, flag: str = "--env") -> dict[str, str]:
     """`K=V`, or `K` alone for the person's own value, which must exist: a missing one would fail much later."""
     from cloudrouter.wire.errors import UsageError
 
@@ -79,12 +79,12 @@ def read_env(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]
         if not key:
             # The value is not repeated: it may be a secret.
             raise UsageError(
-                "--env needs a name before the `=`.", fix="Write --env KEY=VALUE, or --env KEY for your own value."
+                f"{flag} needs a name before the `=`.", fix=f"Write {flag} KEY=VALUE, or {flag} KEY for your own value."
             )
         if not equals and key not in environ:
             raise UsageError(
-                f"--env {key} asks for your own value of {key!r}, and there is none.",
-                fix=f"Export {key} first, or write --env {key}=VALUE.",
+                f"{flag} {key} asks for your own value of {key!r}, and there is none.",
+                fix=f"Export {key} first, or write {flag} {key}=VALUE.",
             )
         found[key] = value if equals else environ[key]
     return found

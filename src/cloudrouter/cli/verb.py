@@ -22,6 +22,8 @@ class Verb:
         before_command: int | Callable[[str], bool] | None = None,
         own_failure: int | None = None,
         inner: dict[str, Verb] | None = None,
+        alone: str = "",
+        not_here: dict[str, tuple[str, str]] | None = None,
     ) -> None:
         self.usage = usage
         """What stands after the verb: `[flags] ID [CMD...]`."""
@@ -39,3 +41,7 @@ class Verb:
         """The exit status of every failure of ours, for verbs whose status is the command's."""
         self.inner = inner or {}
         """The verbs below this one."""
+        self.alone = alone
+        """Which of the verbs below is meant when none is named; empty: the page is shown."""
+        self.not_here = not_here or {}
+        """Flags that people try -> (why it is not there, what to do instead); no page lists them."""

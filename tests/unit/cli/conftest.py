@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from cloudrouter.cli.main import run
+from cloudrouter.client import commands
 from cloudrouter.client import router as client_router
 from cloudrouter.client.transport import NotListening
+
+from .fake_commands import FakeCommands
 
 MACHINE: dict[str, Any] = {
     "id": "cr_7k2m9xqd",
@@ -87,7 +90,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work = tmp_path / "work"
     home.mkdir()
     work.mkdir()
-    for name in ("PROVIDER", "IMAGE", "SIZE", "TIMEOUT", "URL", "CONFIG", "DEBUG"):
+    for name in ("PROVIDER", "IMAGE", "SIZE", "TIMEOUT", "PACKAGE_CACHE", "URL", "CONFIG", "DEBUG"):
         monkeypatch.delenv(f"CLOUDROUTER_{name}", raising=False)
     for name in ("COLUMNS", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -114,6 +117,16 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> FakeTransport:
 
 
 @pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for a router at all is a failure of the test."""
+
+    def connect(*, start: bool = True) -> None:
+        pytest.fail(f"a router was asked for, start={start}")
+
+    monkeypatch.setattr(client_router, "connect", connect)
+
+
+@pytest.fixture
 def no_router(monkeypatch: pytest.MonkeyPatch) -> None:
     """No router runs, and starting one is a failure of the test."""
 
@@ -135,3 +148,13 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, transport: FakeTransport) -> FakeCommands:
+    """The machine that every command reaches."""
+    assert transport
+    fake = FakeCommands()
+    monkeypatch.setattr(commands, "run", fake.run)
+    monkeypatch.setattr(commands, "ask", fake.ask)
+    return fake

@@ -22,11 +22,14 @@ from cloudrouter.cli import launching
 from cloudrouter.cli.main import run
 from cloudrouter.wire.errors import NoCapacity
 
-def launch(args, folder, request, progress):
+def launch(args, folder, request, progress, *, keep_on_failure):
     if sys.argv[1] == "early":
         raise NoCapacity("The host is full.", fix="Wait.")
     if sys.argv[1] == "defect":
         raise KeyError("x")
+    if folder:
+        left = "Left behind: 1 secret (.env)."
+        progress({"phase": "selected", "files": 1, "bytes": 1, "left_behind": left, "notes": []})
     progress({"phase": "created", "id": "cr_7k2m9xqd", "machine": {"id": "cr_7k2m9xqd", "state": "pending"}})
     os.read(int(os.environ["GO"]), 1)  # until the test has seen the id
     progress({"phase": "booting", "progress": {"step": "core 1/2", "of": 2}})
@@ -67,10 +70,20 @@ def test_detach_when_created_then_prints_the_id_before_the_boot_and_leaves_no_lo
     assert background.failure_of(ID) == ""
 
 
+def test_detach_when_something_stays_behind_then_says_what(log: Path) -> None:
+    go, told = os.pipe()
+    done = detach("good", ".", go=go)
+    child = only_child_of_session(log)
+    os.close(told)
+    os.close(go)
+    wait_for(child)
+    assert done.stderr.splitlines()[0] == "Left behind: 1 secret (.env)."
+
+
 def test_detach_when_it_fails_later_then_status_can_tell_why(log: Path) -> None:
     go, told = os.pipe()
     done = detach("late", "--json", go=go)
-    assert json.loads(done.stdout) == {"id": ID, "state": "pending"}
+    assert json.loads(done.stdout) == {"id": ID, "state": "pending", "left_behind": ""}
     child = only_child_of_session(log)
     assert background.failure_of(ID) == ""
     os.close(told)

@@ -1,53 +1,17 @@
-"""ssh, exec, ps, logs: what is asked of the machine, and what comes of its answers."""
+"""ssh and exec: what is asked of the machine, and what comes of its answers."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
+from cloudrouter.cli import output
 from cloudrouter.cli.execution import Capture
-from cloudrouter.client import commands
-from cloudrouter.wire.errors import NotFound, Unreachable
+from cloudrouter.wire.errors import NotFound
 
 from .conftest import Cli, FakeTransport
-
-
-class FakeCommands:
-    """Stands where client.commands is: plays the machine's output and final message."""
-
-    def __init__(self) -> None:
-        self.output: list[tuple[int, bytes]] = []
-        self.end: dict[str, Any] = {"code": 0, "signal": None, "timeout": False, "duration_ms": 12}
-        self.answer: dict[str, Any] = {}
-        self.failure: BaseException | None = None
-        self.requests: list[dict[str, Any]] = []
-        self.more: dict[str, Any] = {}
-
-    def run(self, _stream: str, request: dict[str, Any], *, on_stdout: Any, on_stderr: Any, **more: Any) -> Any:
-        self.requests.append(request)
-        self.more = more
-        if self.failure:
-            raise self.failure
-        for channel, data in self.output:
-            (on_stdout if channel == 1 else on_stderr)(memoryview(data))
-        return self.end
-
-    def ask(self, _stream: str, request: dict[str, Any], **_more: Any) -> Any:
-        self.requests.append(request)
-        if self.failure:
-            raise self.failure
-        return self.answer
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, transport: FakeTransport) -> FakeCommands:
-    assert transport
-    fake = FakeCommands()
-    monkeypatch.setattr(commands, "run", fake.run)
-    monkeypatch.setattr(commands, "ask", fake.ask)
-    return fake
+from .fake_commands import FakeCommands
 
 
 @pytest.mark.parametrize("verb", ["ssh", "exec"])
@@ -76,6 +40,13 @@ def test_ssh_when_output_is_binary_then_arrives_byte_exact(
     assert capfdbinary.readouterr().out == data
 
 
+@pytest.mark.flag("ssh --cwd")
+@pytest.mark.flag("exec --cwd")
+@pytest.mark.flag("ssh --timeout")
+@pytest.mark.flag("exec --timeout")
+@pytest.mark.flag("ssh --env")
+@pytest.mark.flag("exec --env")
+@pytest.mark.parametrize("verb", ["ssh", "exec"])
 @pytest.mark.parametrize(
     ("words", "request_"),
     [
@@ -93,15 +64,23 @@ def test_ssh_when_output_is_binary_then_arrives_byte_exact(
     ],
 )
 def test_ssh_when_called_then_asks_for_exactly_that(
-    cli: Cli, machine: FakeCommands, monkeypatch: pytest.MonkeyPatch, words: list[str], request_: dict[str, Any]
+    cli: Cli,
+    machine: FakeCommands,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    words: list[str],
+    request_: dict[str, Any],
 ) -> None:
     monkeypatch.setenv("MINE", "own")
-    assert cli("ssh", *words).code == 0
+    assert cli(verb, *words).code == 0
     assert machine.requests == [request_]
 
 
-def test_ssh_when_no_stdin_is_wanted_then_gives_none(cli: Cli, machine: FakeCommands) -> None:
-    cli("ssh", "-n", "x", "cat")
+@pytest.mark.flag("ssh --no-stdin")
+@pytest.mark.flag("exec --no-stdin")
+@pytest.mark.parametrize("verb", ["ssh", "exec"])
+def test_ssh_when_no_stdin_is_wanted_then_gives_none(cli: Cli, machine: FakeCommands, verb: str) -> None:
+    cli(verb, "-n", "x", "cat")
     assert machine.more["stdin_fd"] is None
 
 
@@ -129,10 +108,15 @@ def test_ssh_when_interrupted_twice_then_130(cli: Cli, machine: FakeCommands) ->
     assert cli("ssh", "x", "sleep 9").code == 130
 
 
-def test_ssh_as_json_when_the_command_ends_then_has_the_stable_schema(cli: Cli, machine: FakeCommands) -> None:
+@pytest.mark.flag("ssh --json")
+@pytest.mark.flag("exec --json")
+@pytest.mark.parametrize("verb", ["ssh", "exec"])
+def test_ssh_as_json_when_the_command_ends_then_has_the_stable_schema(
+    cli: Cli, machine: FakeCommands, verb: str
+) -> None:
     machine.output = [(1, "gr\u00fc".encode()[:3]), (1, "gr\u00fc".encode()[3:]), (2, b"\xff")]
     machine.end["code"] = 3
-    found = cli("ssh", "--json", "x", "cmd", "--json")
+    found = cli(verb, "--json", "x", "cmd", "--json")
     assert found.code == 3
     assert found.err == ""
     assert found.json == {
@@ -149,12 +133,15 @@ def test_capture_when_the_limit_is_reached_then_keeps_the_beginning_and_says_so(
     assert (capture.text(), capture.truncated) == ("abcd", True)
 
 
-def test_ssh_in_the_background_when_started_then_prints_the_job(cli: Cli, machine: FakeCommands) -> None:
+@pytest.mark.flag("ssh --bg")
+@pytest.mark.flag("exec --bg")
+@pytest.mark.parametrize("verb", ["ssh", "exec"])
+def test_ssh_in_the_background_when_started_then_prints_the_job(cli: Cli, machine: FakeCommands, verb: str) -> None:
     machine.answer = {"job": {"id": "job_4tq8w2", "state": "running"}}
-    found = cli("ssh", "x", "--bg", "--cwd", "web", "npm run dev")
+    found = cli(verb, "x", "--bg", "--cwd", "web", "npm run dev")
     assert (found.code, found.out) == (0, "job_4tq8w2\n")
     assert machine.requests == [{"op": "job.start", "line": "npm run dev", "cwd": "web"}]
-    found = cli("ssh", "--bg", "--json", "x", "npm run dev")
+    found = cli(verb, "--bg", "--json", "x", "npm run dev")
     assert found.json["job"] == machine.answer["job"]
     assert (found.json["exit_code"], found.json["stdout"]) == (None, "")
 
@@ -164,6 +151,9 @@ def test_ssh_in_the_background_when_started_then_prints_the_job(cli: Cli, machin
     [
         (["-t", "x", "top"], "--tty needs a terminal on stdin, and there is none."),
         (["-t", "-T", "x", "top"], "--tty and --no-tty exclude each other."),
+        (["--detach-on-disconnect", "--bg", "x", "y"], "--bg and --detach-on-disconnect exclude each other."),
+        (["--detach-on-disconnect", "x"], "--detach-on-disconnect needs a command."),
+        (["--detach-on-disconnect", "--timeout", "5", "x", "y"], "--timeout does not work with --detach-on-disc"),
         (["-t", "--json", "x", "top"], "A terminal goes neither with --json nor with --bg."),
         (["--bg", "x"], "--bg needs a command."),
         (["--bg", "--timeout", "5", "x", "top"], "--timeout does not work with --bg."),
@@ -182,52 +172,29 @@ def test_ssh_when_flags_contradict_then_nothing_is_asked(
     assert machine.requests == transport.streams == []
 
 
-def test_ps_when_there_are_jobs_then_prints_a_table(cli: Cli, machine: FakeCommands) -> None:
-    jobs = [
-        {"id": "job_4tq8w2", "state": "running", "command": "npm run dev", "started_at": None},
-        {"id": "job_222222", "state": "exited", "code": 0, "command": ["make", "x\x1b"], "started_at": None},
-    ]
-    machine.answer = {"jobs": jobs}
-    found = cli("ps", "x")
-    assert found.out.splitlines() == [
-        "JOB         STATE     AGE  COMMAND",
-        "job_4tq8w2  running   -    npm run dev",
-        "job_222222  exited 0  -    make x\\x1b",
-    ]
-    assert cli("ps", "x", "--json").json == {"jobs": jobs}
+@pytest.mark.flag("ssh --tty")
+@pytest.mark.flag("exec --tty")
+@pytest.mark.flag("ssh --no-tty")
+@pytest.mark.flag("exec --no-tty")
+@pytest.mark.parametrize("verb", ["ssh", "exec"])
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [(["x", "top"], False), (["--tty", "x", "top"], True), (["x"], True), (["--no-tty", "x"], False)],
+)
+def test_ssh_when_at_a_terminal_then_commands_have_one_only_where_it_is_wanted(
+    cli: Cli, machine: FakeCommands, monkeypatch: pytest.MonkeyPatch, verb: str, words: list[str], wanted: object
+) -> None:
+    monkeypatch.setattr(output, "is_terminal", lambda _stream: True)
+    assert cli(verb, *words).code == 0
+    assert machine.more["tty"] is wanted
 
 
-def test_ps_when_there_are_none_then_gives_a_hint(cli: Cli, machine: FakeCommands) -> None:
-    machine.answer = {"jobs": []}
-    found = cli("ps", "x")
-    assert (found.code, found.out) == (0, "")
-    assert "cloudrouter ssh x --bg" in found.err
-
-
-def test_logs_when_read_then_streams_stay_apart_and_the_state_is_told(cli: Cli, machine: FakeCommands) -> None:
-    machine.output = [(1, b"to stdout\x1b[1m\n"), (2, b"to stderr\n")]
-    machine.end = {"state": "exited", "code": 3}
-    found = cli("logs", "x", "job_4tq8w2", "-f", "--tail", "5")
-    assert found.out == "to stdout\x1b[1m\n"
-    assert found.err == "to stderr\ncloudrouter: job_4tq8w2: exited 3\n"
-    assert machine.requests == [{"op": "job.logs", "job": "job_4tq8w2", "follow": True, "tail": 5}]
-    assert machine.more["stdin_fd"] is None
-
-
-def test_logs_as_json_when_a_character_is_cut_then_it_is_put_together(cli: Cli, machine: FakeCommands) -> None:
-    machine.output = [(1, b"a\xc3"), (2, b"e"), (1, b"\xbc"), (1, b"\xc3")]
-    machine.end = {"state": "running", "code": None}
-    found = cli("logs", "x", "--json")
-    assert [json.loads(line) for line in found.out.splitlines()] == [
-        {"stream": "stdout", "text": "a"},
-        {"stream": "stderr", "text": "e"},
-        {"stream": "stdout", "text": "ü"},
-        {"stream": "stdout", "text": "\ufffd"},
-        {"end": {"state": "running", "code": None}},
-    ]
-    assert machine.requests == [{"op": "job.logs", "job": None, "follow": False, "tail": None}]
-
-
-def test_logs_when_the_machine_is_lost_then_status_1(cli: Cli, machine: FakeCommands) -> None:
-    machine.failure = Unreachable("The stream broke.")
-    assert cli("logs", "x").code == 1
+def test_ssh_when_it_is_to_outlive_us_and_has_a_terminal_then_is_refused(
+    cli: Cli, machine: FakeCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "is_terminal", lambda _stream: True)
+    for words in (["-t", "x", "top"], ["x"]):
+        found = cli("ssh", "--detach-on-disconnect", *words)
+        assert found.code == 255
+        assert "works without --tty" in found.err
+    assert machine.requests == []

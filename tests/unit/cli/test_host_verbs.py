@@ -15,7 +15,7 @@ import pytest
 from cloudrouter import __version__
 from cloudrouter.cli import routerlog
 from cloudrouter.cli.routerlog import RouterLog
-from cloudrouter.client import transfer
+from cloudrouter.client import relaying, transfer
 from cloudrouter.wire.errors import Conflict, NotConfigured, TransferFailed, Unreachable
 
 from .conftest import Cli, FakeTransport
@@ -121,17 +121,22 @@ def test_image_build_when_it_fails_then_status_1(
 
 def test_image_ls_when_there_are_images_then_prints_a_table(cli: Cli, transport: FakeTransport) -> None:
     images = [
-        {"name": "core", "reference": "cloudrouter/core:1", "size_bytes": 3 * 1024**3, "created_at": None,
-         "current": True, "in_use": False},
+        {"name": "core", "kind": "image", "base": "", "reference": "cloudrouter/core:1", "size_bytes": 3 * 1024**3,
+         "created_at": None, "current": True, "in_use": False},
     ]  # fmt: skip
     transport.answers["GET", "/v1/images"] = {"images": images}
     assert cli("image", "ls").out.splitlines() == [
-        "NAME  REFERENCE           SIZE   AGE  CURRENT  IN USE",
-        "core  cloudrouter/core:1  3 GiB  -    yes      no",
+        "NAME  KIND   REFERENCE           SIZE   AGE  CURRENT  IN USE",
+        "core  image  cloudrouter/core:1  3 GiB  -    yes      no",
     ]
     assert cli("image", "ls", "--json").json == {"images": images}
     transport.answers["GET", "/v1/images?provider=a%26b"] = {"images": []}
     assert "cloudrouter image build" in cli("image", "ls", "-p", "a&b").err
+
+
+def test_image_rm_when_a_provider_is_named_then_it_is_asked(cli: Cli, transport: FakeTransport) -> None:
+    transport.answers["DELETE", "/v1/images/old?provider=memory"] = {"removed": "old"}
+    assert cli("image", "rm", "--provider", "memory", "old").code == 0
 
 
 def test_image_rm_when_one_is_in_use_then_the_others_go(cli: Cli, transport: FakeTransport) -> None:
@@ -191,7 +196,7 @@ def test_server_stop_when_it_runs_then_waits_until_its_process_is_gone(cli: Cli,
 def test_server_stop_when_it_does_not_end_then_says_so(
     cli: Cli, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloudrouter.cli.verbs.server.STOP_DEADLINE_S", 0.05)
+    monkeypatch.setattr("cloudrouter.cli.stopping.STOP_DEADLINE_S", 0.05)
     transport.answers["GET", "/v1/server"] = {**FACTS, "pid": os.getpid()}
     transport.answers["POST", "/v1/server/stop"] = {"stopping": True}
     found = cli("server", "stop")
@@ -269,6 +274,16 @@ def test_server_logs_when_there_are_none_then_says_what_to_do(cli: Cli) -> None:
     assert "Next: cloudrouter server start" in found.err
 
 
+def test_server_logs_when_follow_is_wanted_then_goes_on_after_the_end(
+    cli: Cli, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = []
+    monkeypatch.setattr(RouterLog, "follow", lambda self: followed.append(self))
+    log_file(places).write_text("one\n")
+    assert cli("server", "logs", "--follow").out == "one\n"
+    assert len(followed) == 1
+
+
 def test_server_logs_when_followed_then_goes_on_across_a_rotation(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -301,32 +316,6 @@ def test_server_logs_when_followed_then_goes_on_across_a_rotation(
     assert capsys.readouterr().out.splitlines() == ["one", "two", "three", "four", "five"]
 
 
-# -- completion -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_completion_when_printed_then_is_a_script_for_both_names(cli: Cli, shell: str) -> None:
-    found = cli("completion", shell)
-    assert found.code == 0
-    assert "cloudrouter" in found.out
-    assert "start" in found.out
-    assert cli("completion", shell, "--json").json["shell"] == shell
-
-
-def test_completion_when_bash_reads_it_then_it_is_sound(cli: Cli) -> None:
-    script = cli("completion", "bash").out
-    done = subprocess.run(
-        ["bash", "-c", f"{script}\ncomplete -p cloudrouter && complete -p cr"], check=False, capture_output=True
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_completion_when_the_shell_is_another_then_names_those_there_are(cli: Cli) -> None:
-    found = cli("completion", "fish")
-    assert found.code == 2
-    assert "Fix:  They are made for bash, zsh, tcsh." in found.err
-
-
 # -- files ----------------------------------------------------------------------------------------------------------
 
 
@@ -348,6 +337,7 @@ def transfers(monkeypatch: pytest.MonkeyPatch, transport: FakeTransport) -> list
 
     monkeypatch.setattr(transfer, "upload", upload)
     monkeypatch.setattr(transfer, "download", download)
+    monkeypatch.setattr(relaying, "kind_of", lambda _transport, _machine, path: "tree" if path == "dist" else None)
     return seen
 
 
@@ -427,3 +417,42 @@ def test_version_as_json_when_the_router_hangs_then_is_null(cli: Cli, transport:
     assert cli("version", "--json").json["router_version"] is None
     transport.answers["GET", "/v1/server"] = FACTS
     assert cli("version", "--json").json["router_version"] == __version__
+
+
+def test_download_when_the_only_word_is_in_the_machine_and_not_here_then_says_how_to_write_it(
+    cli: Cli, transfers: list[tuple[str, ...]], places: Path
+) -> None:
+    found = cli("download", "x", "dist")
+    assert (found.code, found.out, transfers) == (2, "", [])
+    assert found.err.splitlines()[1:] == [
+        "Fix:  To fetch it, name both places. For the whole workspace: cloudrouter download x . dist",
+        "Next: cloudrouter download x dist .",
+    ]
+    (places / "work" / "dist").mkdir()
+    assert cli("download", "x", "dist").code == 0  # it is here, so it is the place
+    assert cli("download", "x", "dist", "-r", "src").code == 0
+    assert transfers == [("download", "x", ".", "dist"), ("download", "x", "src", "dist")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["upload", "x", ""], ["upload", "x", "a", ""], ["upload", "x", "-r", ""], ["upload", "x", "a", "b", "-r", "c"],
+        ["download", "x", ""], ["download", "x", "-r", ""], ["download", "x", "a", "b", "c"], ["cp", "x:a", ""],
+        ["download", "x", "a", "b", "-r", "c"],
+    ],
+)  # fmt: skip
+def test_bad_places_when_given_then_nothing_is_sent_and_a_way_out_is_named(
+    cli: Cli, transfers: list[tuple[str, ...]], words: list[str]
+) -> None:
+    found = cli(*words)
+    assert (found.code, found.out, transfers) == (2, "", [])
+    assert [line.split(":")[0] for line in found.err.splitlines()] == ["cloudrouter", "Fix", "Next"]
+
+
+def test_server_logs_when_read_by_people_then_say_nothing_twice() -> None:
+    line = {
+        "timestamp": "2026-11-24T07:53:32.1Z", "level": "info", "event": "machine.ready", "machine": "cr_7k2m9xqd",
+        "message": "cr_7k2m9xqd answers", "ready_ms": 310, "router": {"pid": 5},
+    }  # fmt: skip
+    assert routerlog.readable(json.dumps(line)) == ["2026-11-24T07:53:32  info     cr_7k2m9xqd answers  ready_ms=310"]

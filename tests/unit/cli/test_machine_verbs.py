@@ -145,7 +145,10 @@ def test_stop_when_the_machine_is_not_running_then_status_6(cli: Cli, transport:
     assert cli("stop", "x").code == 6
 
 
-@pytest.mark.parametrize("verb", ["stop", "resume", "delete", "status", "extend", "ps", "logs", "upload", "download"])
+@pytest.mark.usefixtures("unreachable")
+@pytest.mark.parametrize(
+    "verb", ["stop", "resume", "delete", "status", "inspect", "extend", "ps", "logs", "upload", "download"]
+)
 def test_verbs_on_a_machine_when_none_is_named_then_status_2(cli: Cli, verb: str) -> None:
     found = cli(verb)
     assert found.code == 2

@@ -37,6 +37,7 @@ def test_settings_when_set_everywhere_then_the_strongest_wins(
         "image": {"value": "project", "source": project},
         "size": {"value": "large", "source": "CLOUDROUTER_SIZE"},
         "timeout": {"value": "60", "source": own},
+        "package_cache": None,
     }
     assert cli("config", "show").out.splitlines()[0].split() == ["KEY", "VALUE", "FROM"]
 
@@ -61,7 +62,7 @@ def test_project_file_when_above_then_counts_only_within_the_work_tree(places: P
         (
             "\n\n[defaults]\nsize = 'small'\n",
             "line 3: there is no key 'defaults'.",
-            "Keys are: provider, image, size, timeout.",
+            "Keys are: provider, image, size, timeout, package_cache.",
         ),
         (
             '\nsize = "huge"\n',
@@ -138,6 +139,8 @@ def test_set_and_get_when_used_then_round_trip_and_keep_the_rest(cli: Cli, place
 def test_set_when_for_the_project_then_writes_its_file(cli: Cli, places: Path) -> None:
     assert cli("config", "set", "--project", "timeout", "2h", "--json").json["value"] == "2h"
     assert (places / "work" / ".cloudrouter.toml").read_text() == 'timeout = "2h"\n'
+    assert cli("config", "unset", "--project", "timeout").code == 0
+    assert (places / "work" / ".cloudrouter.toml").read_text() == ""
 
 
 def test_set_when_something_stronger_decides_then_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloudrouter.cli import launching
+from cloudrouter.cli import background, launching
 from cloudrouter.cli.progress import LiveLine, StartProgress
 from cloudrouter.client import commands, launch
 from cloudrouter.wire.errors import NotFound, TransferFailed
@@ -20,6 +21,11 @@ from .conftest import MACHINE, Cli, FakeTransport
 UPLOAD = {
     "files": 214, "dirs": 3, "links": 0, "bytes": 1_258_291, "changed": [], "skipped": [],
     "left_behind": "Left behind: 1 secret (.env); --with-secrets sends secrets.", "notes": [],
+}  # fmt: skip
+
+
+PLAIN: dict[str, Any] = {
+    "with_secrets": False, "exclude": [], "build": None, "commands": [], "background": [], "keep_on_failure": False,
 }  # fmt: skip
 
 
@@ -39,7 +45,7 @@ class FakeLaunch:
             progress(event)
         if self.failure:
             raise self.failure
-        return {**MACHINE, "upload": self.upload}
+        return {**MACHINE, "upload": self.upload, "commands": [], "jobs": []}
 
 
 @pytest.fixture
@@ -59,13 +65,13 @@ def test_start_when_done_then_stdout_is_the_id_alone(cli: Cli, launched: FakeLau
     lines = found.err.splitlines()
     assert lines[0] == UPLOAD["left_behind"]
     assert lines[1].startswith("my-project  ready in 0.")
-    assert lines[1].endswith(" s, 214 files (1.2 MiB) up")
-    assert launched.calls[0] == {"folder": ".", "request": {}, "with_secrets": False, "exclude": []}
+    assert lines[1].endswith(" s  214 files (1.2 MiB)")
+    assert launched.calls[0] == {"folder": ".", "request": {}, **PLAIN}
 
 
 def test_start_when_json_is_wanted_then_stdout_is_the_machine(cli: Cli, launched: FakeLaunch) -> None:
     launched.upload = None
-    assert cli("create", "--json").json == {**MACHINE, "upload": None}
+    assert cli("create", "--json").json == {**MACHINE, "upload": None, "commands": [], "jobs": []}
     assert launched.calls[0]["folder"] is None
 
 
@@ -92,6 +98,7 @@ def test_start_when_flags_are_given_then_they_are_in_the_request(
     )  # fmt: skip
     assert launched.calls == [
         {
+            **PLAIN,
             "folder": "here",
             "with_secrets": True,
             "exclude": ["*.log", "tmp"],
@@ -216,9 +223,11 @@ class FakeRun:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.failure: BaseException | None = None
+        self.stdin_fd: int | None = -1
 
-    def __call__(self, _stream: Any, request: dict[str, Any], *, on_stdout: Any, **_more: Any) -> dict[str, Any]:
+    def __call__(self, _stream: Any, request: dict[str, Any], *, on_stdout: Any, **more: Any) -> dict[str, Any]:
         self.requests.append(request)
+        self.stdin_fd = more["stdin_fd"]
         if self.failure:
             raise self.failure
         on_stdout(memoryview(b"tested\n"))
@@ -280,9 +289,81 @@ def test_run_when_removing_fails_then_says_so_and_keeps_the_status(
     assert "Next: cloudrouter delete cr_7k2m9xqd\n" in found.err
 
 
+MACHINE_WORDS = [
+    (["--name", "web-2"], {"name": "web-2"}),
+    (["--size", "small"], {"size": "small"}),
+    (["--cpu", "1.5"], {"cpu": 1.5}),
+    (["--memory", "512M"], {"memory_bytes": 512 * 1024**2}),
+    (["--disk", "1G"], {"disk_bytes": 1024**3}),
+    (["--provider", "memory"], {"provider": "memory"}),
+]
+
+
+@pytest.mark.parametrize(("words", "asked"), MACHINE_WORDS, ids=[words[0] for words, _ in MACHINE_WORDS])
+def test_run_when_a_machine_is_described_then_that_one_is_asked_for(
+    cli: Cli, ran: FakeRun, launched: FakeLaunch, words: list[str], asked: dict[str, Any]
+) -> None:
+    assert cli("run", *words, ".", "x").code == 5
+    assert launched.calls[0]["request"] == asked
+    assert ran.requests == [{"op": "exec", "line": "x"}]
+
+
+def test_run_when_the_folder_is_narrowed_then_launch_is_told(cli: Cli, ran: FakeRun, launched: FakeLaunch) -> None:
+    assert ran
+    cli("run", "--with-secrets", "--exclude", "*.bin", ".", "x")
+    assert launched.calls[0]["with_secrets"] is True
+    assert launched.calls[0]["exclude"] == ["*.bin"]
+
+
+def test_run_when_the_command_is_described_then_the_guest_is_told(cli: Cli, ran: FakeRun) -> None:
+    cli("run", "--cwd", "web", "--timeout", "90s", ".", "x")
+    assert ran.requests == [{"op": "exec", "line": "x", "cwd": "web", "timeout_s": 90}]
+
+
+def test_run_when_no_input_is_wanted_then_gives_none(cli: Cli, ran: FakeRun) -> None:
+    cli("run", ".", "x")
+    assert ran.stdin_fd == 0
+    cli("run", "--no-stdin", ".", "x")
+    assert ran.stdin_fd is None
+
+
+def test_run_when_a_terminal_is_wanted_and_there_is_none_then_is_refused(cli: Cli, launched: FakeLaunch) -> None:
+    found = cli("run", "--tty", ".", "x")
+    assert found.code == 255
+    assert "--tty needs a terminal on stdin" in found.err
+    assert launched.calls == []
+
+
+def test_start_when_detached_then_the_launch_goes_on_by_itself(
+    cli: Cli, launched: FakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "begin", lambda _launch: {**MACHINE, "state": "pending", "left_behind": ""})
+    assert cli("start", "--detach").out == "cr_7k2m9xqd\n"
+    assert launched.calls == []
+
+
 @pytest.mark.parametrize("words", [["."], [], ["--size", "small"]])
 def test_run_when_there_is_no_command_then_nothing_is_made(cli: Cli, launched: FakeLaunch, words: list[str]) -> None:
     found = cli("run", *words)
     assert found.code == 255
     assert found.err.startswith("cloudrouter: `run` needs a command.\n")
     assert launched.calls == []
+
+
+def test_start_when_only_stderr_is_a_terminal_then_the_line_there_has_the_id_too(
+    cli: Cli, launched: FakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert launched
+    monkeypatch.setattr("cloudrouter.cli.output.is_terminal", lambda stream: stream is sys.stderr)
+    monkeypatch.setenv("NO_COLOR", "1")
+    found = cli("start", ".")
+    assert found.out == "cr_7k2m9xqd\n"
+    last = found.err.splitlines()[-1].split("  ")
+    assert (last[0], last[1], last[3]) == ("cr_7k2m9xqd", "my-project", "214 files (1.2 MiB)")
+
+
+@pytest.mark.parametrize("words", [["run", "", "npm", "test"], ["run", " "]])
+def test_run_when_its_first_word_is_empty_then_is_refused(cli: Cli, launched: FakeLaunch, words: list[str]) -> None:
+    found = cli(*words)
+    assert (found.code, launched.calls) == (255, [])
+    assert found.err.startswith("cloudrouter: The first word of `run` is empty")

@@ -2,67 +2,41 @@
 
 from __future__ import annotations
 
+from cloudrouter.cli import batch
 from cloudrouter.cli.connection import connect_own_version
-from cloudrouter.cli.output import escape, flush, say, say_json, show_error
+from cloudrouter.cli.output import escape
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.verb import Verb
-from cloudrouter.wire import routes
-from cloudrouter.wire.errors import CloudRouterError
+from cloudrouter.cli.volumes import tell_kept
+from cloudrouter.wire import routes, states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterable
     from typing import Any
 
-    Outcome = dict[str, Any] | CloudRouterError
-
-AT_ONCE = 8
+DELETABLE = tuple(sorted(set(states.NEXT) - {states.GONE, states.POOLED}))
 
 
 def configure(parser: ArgumentParser) -> None:
     """The words of `delete`."""
-    parser.add_argument("machines", metavar="ID", nargs="+", help="whole ids or names; a beginning is refused")
+    batch.add_words(parser, ids="whole ids or names; a beginning is refused")
     add_json_flag(parser)
 
 
 def run(args: Namespace) -> int:
-    """Delete each machine, asking nothing; the failure of one does not keep it from the others."""
+    """Delete each machine; those that are named without a question."""
+    batch.check_words(args, "delete")
     transport = connect_own_version()
 
-    def delete(ref: str) -> Outcome:
-        try:
-            machine: dict[str, Any] = transport.call("DELETE", routes.machine(ref))
-        except CloudRouterError as error:
-            return error
+    def delete(ref: str) -> dict[str, Any]:
+        machine: dict[str, Any] = transport.call("DELETE", routes.machine(ref))
         return machine
 
-    refs = list(dict.fromkeys(args.machines))
-    machines: list[dict[str, Any]] = []
-    errors: list[tuple[str, CloudRouterError]] = []
-    for ref, outcome in zip(refs, _each(delete, refs), strict=True):
-        if isinstance(outcome, CloudRouterError):
-            errors.append((ref, outcome))
-            show_error(outcome)
-            continue
-        machines.append(outcome)
-        if not args.json:
-            say(_told(outcome))
-            flush()
-    if args.json:
-        told = [{"ref": ref, **error.to_json()} for ref, error in errors]
-        say_json({"machines": machines, "errors": told})
-    return errors[0][1].exit_code if errors else 0
-
-
-def _each(delete: Callable[[str], Outcome], refs: list[str]) -> Iterable[Outcome]:
-    """The outcomes in the order of refs; several machines go at the same time."""
-    if len(refs) == 1:
-        return [delete(refs[0])]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(delete, refs))
+    refs = batch.choose(args, transport, verb="delete", states=DELETABLE, risk=" with everything in them")
+    if refs is None:
+        return 1
+    return batch.run_each(args, delete, refs, line=_told, lists=True, after=tell_kept)
 
 
 def _told(machine: dict[str, Any]) -> str:
@@ -73,10 +47,11 @@ def _told(machine: dict[str, Any]) -> str:
 VERBS = {
     "delete": Verb(
         "[flags] ID...",
-        description="Remove machines with everything in them, at once and for good. Nothing is asked.",
+        description="Remove machines with everything in them, at once and for good. Only --all asks. Volumes stay.",
         examples=(
             ("cloudrouter delete my-project", "by its whole name"),
             ("cloudrouter delete cr_7k2m9xqd cr_4hq2wn8t --json", "several at once, for programs"),
+            ("cloudrouter delete --all --label agent=me --yes", "all of yours, without a question"),
         ),
         configure=configure,
         run=run,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cloudrouter.cli import output
 from cloudrouter.cli.connection import connect_router
 from cloudrouter.cli.parsing import add_json_flag
@@ -12,6 +14,10 @@ from cloudrouter.wire.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from cloudrouter.client.transport import Transport
+
+NEXT = "cloudrouter download --help"
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -34,11 +40,11 @@ def run(args: Namespace) -> int:
     from cloudrouter.client import transfer
 
     remote, local = read_places(args)
+    transport = connect_router()
+    _check_meaning(transport, args)
     progress = TransferProgress("fetching")
     try:
-        report = transfer.download(
-            connect_router(), args.machine, remote, local, with_git=args.with_git, progress=progress
-        )
+        report = transfer.download(transport, args.machine, remote, local, with_git=args.with_git, progress=progress)
     finally:
         progress.line.clear()
     if report["git_left_out"]:
@@ -55,12 +61,34 @@ def read_places(args: Namespace) -> tuple[str, str]:
     """(remote, local) of the two ways to write it: `ID [LOCAL] -r REMOTE` and `ID REMOTE LOCAL`."""
     words = list(args.words)
     if len(words) > 2:
-        raise UsageError(f"cloudrouter download does not take {words[2]!r}.", fix="Usage: download ID REMOTE LOCAL")
+        raise UsageError(
+            f"`download` does not take {words[2]!r}.", fix="Usage: cloudrouter download ID REMOTE LOCAL", next=NEXT
+        )
+    if len(words) == 2 and args.remote is not None:
+        raise UsageError("REMOTE is given twice.", fix="Give the second word or --remote, not both.", next=NEXT)
+    if "" in words or args.remote == "":
+        raise UsageError("A path for `download` is empty.", fix="Write . for the workspace, or this folder.", next=NEXT)
     if len(words) == 2:
-        if args.remote is not None:
-            raise UsageError("REMOTE is given twice.", fix="Give the second word or --remote, not both.")
         return words[0], words[1]
     return args.remote or ".", words[0] if words else "."
+
+
+def _check_meaning(transport: Transport, args: Namespace) -> None:
+    """Refuse `download ID X` where X is not here and is in the machine: X is LOCAL, and REMOTE was meant."""
+    from cloudrouter.client import relaying
+
+    if len(args.words) != 1 or args.remote is not None or os.path.lexists(args.words[0]):
+        return
+    word = args.words[0]
+    if relaying.kind_of(transport, args.machine, word) is None:
+        return
+    shown = output.escape(word)
+    raise UsageError(
+        f"One word is the place here, so this would fetch the whole workspace into {shown}; and {shown} is in the "
+        "machine.",
+        fix=f"To fetch it, name both places. For the whole workspace: cloudrouter download {args.machine} . {shown}",
+        next=f"cloudrouter download {args.machine} {shown} .",
+    )
 
 
 VERBS = {

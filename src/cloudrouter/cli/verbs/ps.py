@@ -1,14 +1,13 @@
-"""`ps`: a machine's background commands."""
+"""`ps`: a machine's background commands, and with --all those in the foreground."""
 
 from __future__ import annotations
 
 import sys
 
-from cloudrouter.cli import output
+from cloudrouter.cli import jobs, output
 from cloudrouter.cli.connection import connect_router
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.verb import Verb
-from cloudrouter.wire import routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,38 +17,35 @@ if TYPE_CHECKING:
 
 def configure(parser: ArgumentParser) -> None:
     """The words of `ps`."""
-    parser.add_argument("machine", metavar="ID", help="id, name, or at least 4 letters of the id")
+    jobs.add_machine(parser)
+    parser.add_argument("-a", "--all", action="store_true", help="also the commands that run in the foreground")
     add_json_flag(parser)
 
 
 def run(args: Namespace) -> int:
-    """Print the machine's jobs."""
-    from cloudrouter.client import commands
+    """Print the machine's commands."""
+    from cloudrouter.client import answers
 
-    stream = connect_router().stream(routes.machine(args.machine, "stream"))
-    jobs = commands.ask(stream, {"op": "job.list"})["jobs"]
+    transport = connect_router()
+    found = answers.read_jobs(jobs.ask(transport, args.machine, {"op": "job.list"}))
+    execs = answers.read_execs(jobs.ask(transport, args.machine, {"op": "exec.list"})) if args.all else []
     if args.json:
-        output.say_json({"jobs": jobs})
-    elif jobs:
-        _show(jobs)
+        output.say_json({"jobs": found, **({"execs": execs} if args.all else {})})
+    elif found or execs:
+        _show(found, execs)
     else:
         output.note(f'No background commands. Start one:  cloudrouter ssh {args.machine} --bg "npm run dev"')
     return 0
 
 
-def _show(jobs: list[dict[str, Any]]) -> None:
+def _show(found: list[dict[str, Any]], execs: list[dict[str, Any]]) -> None:
     from cloudrouter.cli.times import age
 
-    rows = [(str(job["id"]), job_state(job), age(job.get("started_at")), _command(job)) for job in jobs]
+    rows = [(str(job["id"]), jobs.job_state(job), age(job.get("started_at")), _command(job)) for job in found]
+    rows += [(str(one["id"]), "foreground", age(one.get("started_at")), _command(one)) for one in execs]
     styles = {1: lambda cell: output.paint(cell, "green", sys.stdout) if cell.startswith("running") else cell}
     for line in output.table(("JOB", "STATE", "AGE", "COMMAND"), rows, shrink=(3,), styles=styles):
         output.say(line)
-
-
-def job_state(job: dict[str, Any]) -> str:
-    """`running`, `exited 0`, `lost`: a code is shown only where one is known."""
-    state, code = str(job.get("state")), job.get("code")
-    return state if code is None else f"{state} {code}"
 
 
 def _command(job: dict[str, Any]) -> str:
@@ -63,6 +59,7 @@ VERBS = {
         description="List a machine's background commands, those that `ssh --bg` has started.",
         examples=(
             ("cloudrouter ps my-project", "jobs with their state and exit status"),
+            ("cloudrouter ps --all my-project", "and what somebody runs there with `ssh` just now"),
             ("cloudrouter ps cr_7k2m9xqd --json", "for programs"),
         ),
         configure=configure,

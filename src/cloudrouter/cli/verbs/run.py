@@ -62,7 +62,7 @@ def run(args: Namespace) -> int:
     launching.end_on_signals()
     progress = StartProgress(quiet=True)
     request = launching.build_request(args, args.folder, timeout=None)
-    machine = launching.launch_machine(args, args.folder, request, progress)
+    machine = launching.launch_machine(args, args.folder, request, progress, keep_on_failure=args.keep)
     try:
         return _execute(args, machine["id"])
     finally:
@@ -74,6 +74,12 @@ def run(args: Namespace) -> int:
 
 def _check(args: Namespace) -> None:
     """Refuse what cannot work before a machine is made."""
+    if args.command and not args.command[0].strip():
+        raise UsageError(
+            "The first word of `run` is empty; it is the folder or the command.",
+            fix="An empty word often comes from a variable that is not set.",
+            next='cloudrouter run . "npm test"',
+        )
     if not args.command:
         fix = 'cloudrouter run ./my-project "npm test"'
         if args.folder is not None and not args.as_argv:
@@ -124,5 +130,6 @@ VERBS = {
         run=run,
         before_command=names_folder,
         own_failure=execution.OWN_FAILURE,
+        not_here=launching.NOT_HERE,
     )
 }

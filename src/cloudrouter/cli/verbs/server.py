@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import Any
 
-STOP_DEADLINE_S = 30.0
 TELL_DEADLINE_S = 5.0
 DEFAULT_TAIL = 100
 
@@ -99,18 +98,9 @@ def stop(args: Namespace) -> int:
     if transport is None:
         _tell_stopped(args, None)
         return 0
-    pid = int(transport.call("GET", routes.SERVER)["pid"])
-    watch = _watch(pid)
-    transport.call("POST", routes.SERVER_STOP)
-    transport.close()
-    if watch is not None and not _has_ended(watch, STOP_DEADLINE_S):
-        from cloudrouter.wire.errors import TimedOut
+    from cloudrouter.cli.stopping import stop_router
 
-        raise TimedOut(
-            f"The router (pid {pid}) has not ended after {STOP_DEADLINE_S:g} s.",
-            fix="See what it does, or end it by force.",
-            next=f"kill -9 {pid}",
-        )
+    pid = stop_router(transport)
     _tell_stopped(args, pid)
     return 0
 
@@ -122,23 +112,6 @@ def _tell_stopped(args: Namespace, pid: int | None) -> None:
         output.say("No router was running.")
     else:
         output.say(f"The router (pid {pid}) has stopped; machines and their commands go on.")
-
-
-def _watch(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; None when it is gone already."""
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-
-
-def _has_ended(watch: int, deadline_s: float) -> bool:
-    import select
-
-    try:
-        return bool(select.select([watch], [], [], deadline_s)[0])
-    finally:
-        os.close(watch)
 
 
 def logs(args: Namespace) -> int:

@@ -36,6 +36,11 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--bg", action="store_true", help="run it in the background and print its job id")
     parser.add_argument(
+        "--detach-on-disconnect",
+        action="store_true",
+        help="let it go on as a background command when the connection breaks or we are killed; see `attach`",
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="print {exit_code, stdout, stderr, truncated, duration_ms, job} when it has ended",
@@ -53,6 +58,8 @@ def run(args: Namespace) -> int:
     request = execution.build_request(args, env=env)
     if args.bg:
         return _run_in_background(args, request)
+    if args.detach_on_disconnect:
+        return _run_as_job(args, request)
     transport = connect_router()
     if args.json:
         found = execution.capture(transport, args.machine, request, no_stdin=args.no_stdin)
@@ -80,10 +87,36 @@ def _check(args: Namespace) -> None:
         fault, fix = "--bg needs a command.", f'cloudrouter ssh --bg {args.machine} "npm run dev"'
     elif args.bg and args.timeout is not None:
         fault, fix = "--timeout does not work with --bg.", f"cloudrouter ssh --bg {args.machine} timeout 60 CMD"
+    fault, fix = (fault, fix) if fault else _detached_fault(args)
     if fault:
         from cloudrouter.wire.errors import UsageError
 
         raise UsageError(fault, fix=fix, next="cloudrouter ssh --help")
+
+
+def _detached_fault(args: Namespace) -> tuple[str, str]:
+    """What does not go with a command that outlives us."""
+    if not args.detach_on_disconnect:
+        return "", ""
+    if args.bg:
+        return "--bg and --detach-on-disconnect exclude each other.", "--bg comes back at once, the other at the end."
+    if _wants_tty(args):
+        return (
+            "A command with a terminal cannot outlive the connection: --detach-on-disconnect works without --tty.",
+            "Give a command and leave --tty out, or run tmux in the machine.",
+        )
+    if not args.command:
+        return "--detach-on-disconnect needs a command.", f"cloudrouter ssh --detach-on-disconnect {args.machine} CMD"
+    if args.timeout is not None:
+        return "--timeout does not work with --detach-on-disconnect.", f"cloudrouter ssh {args.machine} timeout 60 CMD"
+    return "", ""
+
+
+def _run_as_job(args: Namespace, request: dict[str, Any]) -> int:
+    """A job from its start, which we are at; Ctrl-C ends it, nothing else that happens to us does."""
+    from cloudrouter.cli import detached
+
+    return detached.run(args.machine, {**request, "op": "job.attach"}, json=args.json, no_stdin=args.no_stdin)
 
 
 def _run_in_background(args: Namespace, request: dict[str, Any]) -> int:
@@ -119,6 +152,7 @@ def _verb(name: str) -> Verb:
             (f'cloudrouter {name} my-project "npm ci && npm test"', "one line for the login shell"),
             (f"cloudrouter {name} my-project -- grep -rn 'two words' src", "after -- every word stays as it is"),
             (f'cloudrouter {name} my-project --bg "npm run dev"', "in the background; prints a job id"),
+            (f'cloudrouter {name} --detach-on-disconnect my-project "make all"', "goes on when the laptop sleeps"),
             (f"cloudrouter {name} --json --timeout 5m my-project pytest -q", "for programs"),
             (f"cloudrouter {name} my-project", "a login shell"),
         ),

@@ -29,6 +29,11 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--detach", action="store_true", help="print the id at once; boot and upload go on in the background"
     )
+    parser.add_argument(
+        "--keep-on-failure",
+        action="store_true",
+        help="keep the machine when its files or commands fail, to look into it",
+    )
     add_json_flag(parser)
 
 
@@ -42,7 +47,7 @@ def run(args: Namespace) -> int:
     progress = StartProgress()
     machine: dict[str, Any] = {}
     try:
-        machine = launching.launch_machine(args, args.folder, request, progress)
+        machine = launching.launch_machine(args, args.folder, request, progress, keep_on_failure=args.keep_on_failure)
         _tell(args, machine, time.monotonic() - began)
     except KeyboardInterrupt:
         # Ctrl-C in the moment between success and print: the machine is there, so its id must be known.
@@ -56,17 +61,22 @@ def _tell(args: Namespace, machine: dict[str, Any], took: float) -> None:
     if args.json:
         output.say_json(machine)
         return
-    done = f"ready in {took:.1f} s"
+    parts = [output.escape(machine["name"]), f"ready in {took:.1f} s"]
     if machine["upload"] is not None:
-        done += f", {files_text(machine['upload']['files'], machine['upload']['bytes'])} up"
-    name = output.escape(machine["name"])
-    if not output.is_terminal(sys.stdout):
-        output.say(machine["id"])
-        output.note("  ".join(part for part in (name, done) if part))
+        parts.append(files_text(machine["upload"]["files"], machine["upload"]["bytes"]))
+    for word, things in (("command", machine.get("commands")), ("job", machine.get("jobs"))):
+        if things:
+            parts.append(f"{len(things)} {word}{'' if len(things) == 1 else 's'}")
+    if output.is_terminal(sys.stdout):
+        bold = output.paint(machine["id"], "bold", sys.stdout)
+        output.say("  ".join(part for part in (bold, *parts) if part))
+        _tell_next(machine)
         return
-    bold = output.paint(machine["id"], "bold", sys.stdout)
-    output.say("  ".join(part for part in (bold, name, done) if part))
-    _tell_next(machine)
+    output.say(machine["id"])
+    if output.is_terminal(sys.stderr):
+        # `ID=$(cloudrouter start .)`: the person sees which machine it is.
+        parts.insert(0, output.escape(machine["id"]))
+    output.note("  ".join(part for part in parts if part))
 
 
 def _tell_next(machine: dict[str, Any]) -> None:
@@ -81,7 +91,12 @@ def _tell_next(machine: dict[str, Any]) -> None:
 def _run_detached(args: Namespace, request: dict[str, Any]) -> int:
     from cloudrouter.cli import background
 
-    machine = background.begin(lambda progress: launching.launch_machine(args, args.folder, request, progress))
+    def launch(progress: StartProgress) -> dict[str, Any]:
+        return launching.launch_machine(args, args.folder, request, progress, keep_on_failure=args.keep_on_failure)
+
+    machine = background.begin(launch)
+    if machine["left_behind"]:
+        output.note(output.escape(machine["left_behind"]))
     if args.json:
         output.say_json(machine)
     else:
@@ -99,9 +114,14 @@ VERBS = {
         examples=(
             ("cloudrouter start ./my-project", "a machine with the folder's files in it"),
             ("cloudrouter start --name lab --size small --timeout 2h", "an empty one, for two hours at most"),
-            ("cloudrouter start . --env OPENAI_API_KEY --env MODE=test --json", "with variables, for programs"),
+            (
+                "cloudrouter start . --env OPENAI_API_KEY --env-file .env.test",
+                "with variables; no secret is written here",
+            ),
+            ("cloudrouter start -T web . --json", "as the template web says, for programs"),
         ),
         configure=configure,
         run=run,
+        not_here=launching.NOT_HERE,
     )
 }

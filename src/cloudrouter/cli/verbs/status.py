@@ -1,11 +1,11 @@
-"""`status`: all there is to say about one machine."""
+"""`status`: what a person wants to know of machines."""
 
 from __future__ import annotations
 
 import sys
 
-from cloudrouter.cli import output
-from cloudrouter.cli.connection import connect_router
+from cloudrouter.cli import batch, output
+from cloudrouter.cli.connection import connect_own_version, connect_router
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.verb import Verb
 from cloudrouter.wire import routes
@@ -18,19 +18,23 @@ if TYPE_CHECKING:
 
 def configure(parser: ArgumentParser) -> None:
     """The words of `status`."""
-    parser.add_argument("machine", metavar="ID", help="id, name, or at least 4 letters of the id")
+    batch.add_words(parser, asks=False)
     add_json_flag(parser)
 
 
 def run(args: Namespace) -> int:
-    """Print one machine."""
-    machine = connect_router().call("GET", routes.machine(args.machine))
-    failure = _failed_start(machine)
-    if args.json:
-        output.say_json({**machine, "reason": failure} if failure else machine)
-        return 0
-    _show(machine, failure)
-    return 0
+    """Print each machine."""
+    # A router of before would take no notice of a label, and show what nobody asked for.
+    batch.check_words(args, "status")
+    transport = connect_own_version() if args.label else connect_router()
+
+    def look(ref: str) -> dict[str, Any]:
+        machine: dict[str, Any] = transport.call("GET", routes.machine(ref))
+        failure = _failed_start(machine)
+        return {**machine, "reason": failure} if failure else machine
+
+    refs = batch.choose(args, transport, verb="status", states=()) or []
+    return batch.run_each(args, look, refs, line=_text)
 
 
 def _failed_start(machine: dict[str, Any]) -> str:
@@ -42,12 +46,12 @@ def _failed_start(machine: dict[str, Any]) -> str:
     return failure_of(machine["id"])
 
 
-def _show(machine: dict[str, Any], failure: str) -> None:
+def _text(machine: dict[str, Any]) -> str:
     from cloudrouter.cli.machines import limits_text, machine_line, size_text
     from cloudrouter.cli.times import age, clock_time, left
+    from cloudrouter.cli.volumes import mount_text
 
-    output.say(machine_line(machine))
-    reason = failure or machine["reason"]
+    reason = machine["reason"]
     size = limits_text(machine) if machine["size"] == "custom" else f"{size_text(machine)} ({limits_text(machine)})"
     rows = [
         ("reason", output.escape(reason)) if reason else None,
@@ -56,14 +60,16 @@ def _show(machine: dict[str, Any], failure: str) -> None:
         ("image", output.escape(machine["image"])),
         ("provider", output.escape(machine["provider"])),
         ("workspace", output.escape(machine["workspace"])) if machine["workspace"] else None,
+        ("packages", "through this host's cache" if machine.get("package_cache") else "straight from the registries"),
+        *(("volume", mount_text(mount)) for mount in machine.get("mounts", ())),
         ("made", f"{clock_time(machine['created_at'])} ({age(machine['created_at'])} ago)"),
         ("boot", f"{machine['ready_ms'] / 1000:.2f} s") if machine["ready_ms"] is not None else None,
         ("deadline", _deadline(clock_time(machine["expires_at"]), left(machine["expires_at"]))),
         *((f"url {output.escape(app)}", output.escape(url)) for app, url in machine["urls"].items()),
         *(("label", f"{output.escape(key)}={output.escape(value)}") for key, value in machine["labels"].items()),
     ]
-    for line in output.pairs([row for row in rows if row], stream=sys.stdout):
-        output.say(line)
+    pairs = output.pairs([row for row in rows if row], stream=sys.stdout)
+    return "\n".join([machine_line(machine), *pairs])
 
 
 def _deadline(at: str, remaining: str) -> str:
@@ -74,11 +80,12 @@ def _deadline(at: str, remaining: str) -> str:
 
 VERBS = {
     "status": Verb(
-        "[flags] ID",
-        description="Show one machine: its state and why, its size, image, deadline and labels.",
+        "[flags] ID...",
+        description="Show machines: their state and why, size, image, volumes, deadline and labels.",
         examples=(
             ("cloudrouter status my-project", "by name"),
             ("cloudrouter status cr_7k2m9xqd --json", "by id, for programs"),
+            ("cloudrouter status --all --label agent=me", "all of yours"),
         ),
         configure=configure,
         run=run,

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+NEXT = "cloudrouter upload --help"
+
 
 def configure(parser: ArgumentParser) -> None:
     """The words of `upload`."""
@@ -28,7 +30,9 @@ def run(args: Namespace) -> int:
     from cloudrouter.client import transfer
 
     if args.remote is not None and args.remote_word is not None:
-        raise UsageError("REMOTE is given twice.", fix="Give the third word or --remote, not both.")
+        raise UsageError("REMOTE is given twice.", fix="Give the third word or --remote, not both.", next=NEXT)
+    if "" in (args.local, args.remote, args.remote_word):
+        raise UsageError("A path for `upload` is empty.", fix="Write . for this folder, or the workspace.", next=NEXT)
     remote = args.remote or args.remote_word or "."
     progress = TransferProgress("sending")
     try:

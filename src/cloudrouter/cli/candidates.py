@@ -1,0 +1,146 @@
+"""Where the candidates of a completion come from, by the word that stands for them on the help page."""
+
+from __future__ import annotations
+
+import os
+
+from cloudrouter.cli.completing import FILES, FOLDERS, Found
+from cloudrouter.wire import routes
+from cloudrouter.wire.errors import CloudRouterError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any
+
+    from cloudrouter.client.transport import Transport
+
+DEADLINE_S = 0.5
+"""How long a TAB may wait for the router; one that is busy gives no candidates."""
+
+
+def for_action(name: str, action: argparse.Action, before: list[str]) -> Found:
+    """Candidates for one word or flag value of a verb; `before` are the verb's words that stand already."""
+    if action.choices is not None:
+        return Found((str(choice), "") for choice in action.choices)
+    if action.dest == "template" or (name.startswith("templates ") and action.dest == "name"):
+        return _templates()
+    word = str(action.metavar or "").strip("[]").split(" ")[-1].split("[")[0]
+    source = _SOURCES.get(word)
+    if word == "NAME" and name.startswith("volume "):
+        source = _volumes
+    return Found() if source is None else source(before)
+
+
+def _machines(before: list[str]) -> Found:
+    """Names where there are some, ids where not or where an id is typed; none twice."""
+    items = []
+    for machine in _asked(routes.MACHINES, "machines"):
+        own, label = str(machine.get("id", "")), str(machine.get("name") or "")
+        state = str(machine.get("state", ""))
+        if own not in before and (not label or label not in before):
+            items += [(label, f"{own} {state}")] if label else []
+            items.append((own, f"{label} {state}".strip()))
+    return Found(items)
+
+
+def _places(before: list[str]) -> Found:
+    """A machine's place for `cp`, or a file here."""
+    items = [(f"{word}:", meaning) for word, meaning in _machines([]).items if not word.startswith("cr_")]
+    return Found(items or [(f"{word}:", meaning) for word, meaning in _machines([]).items], FILES, joins=True)
+
+
+def _jobs(before: list[str]) -> Found:
+    transport = _router()
+    if transport is None or not before:
+        return Found()
+    from cloudrouter.client import commands
+
+    stream = transport.stream(routes.machine(before[0], "stream"), timeout=DEADLINE_S)
+    found = commands.ask(stream, {"op": "job.list"}, timeout=DEADLINE_S).get("jobs")
+    jobs = [job for job in found if isinstance(job, dict)] if isinstance(found, list) else []
+    return Found(
+        (str(job.get("id")), f"{job.get('state')}: {job.get('command')}")
+        for job in reversed(jobs)
+        if str(job.get("id")) not in before
+    )
+
+
+def _templates() -> Found:
+    from cloudrouter.client import templates
+
+    return Found((one.name, one.description or one.source) for one in templates.read_all(os.getcwd(), os.environ))
+
+
+def _volumes(before: list[str]) -> Found:
+    found = _asked(routes.VOLUMES, "volumes")
+    return Found((str(one.get("name")), "") for one in found if one.get("name") not in before)
+
+
+def _images(before: list[str]) -> Found:
+    return Found((str(one.get("name")), "") for one in _asked(routes.IMAGES, "images"))
+
+
+def _keys(before: list[str]) -> Found:
+    from cloudrouter.cli.config import KEYS
+
+    return Found((key, "") for key in KEYS)
+
+
+def _signals(before: list[str]) -> Found:
+    from cloudrouter.wire.streams import SIGNALS
+
+    return Found((name, "") for name in SIGNALS)
+
+
+def _shells(before: list[str]) -> Found:
+    from cloudrouter.cli.verbs.completion import SHELLS
+
+    return Found((shell, "") for shell in SHELLS)
+
+
+def _files(before: list[str]) -> Found:
+    return Found(kind=FILES)
+
+
+def _folders(before: list[str]) -> Found:
+    return Found(kind=FOLDERS)
+
+
+_SOURCES: dict[str, Callable[[list[str]], Found]] = {
+    "ID": _machines,
+    "JOB": _jobs,
+    "SOURCE": _places,
+    "TARGET": _places,
+    "LOCAL": _files,
+    "FILE": _files,
+    "DIR": _folders,
+    "IMAGE": _images,
+    "KEY": _keys,
+    "SIG": _signals,
+    "SIGNAL": _signals,
+    "SHELL": _shells,
+}
+"""The word on the help page -> its candidates."""
+
+
+def _asked(route: str, word: str) -> list[dict[str, Any]]:
+    """A list of the router's, empty while none runs or when it is too busy."""
+    transport = _router()
+    if transport is None:
+        return []
+    try:
+        found = transport.call("GET", route, timeout=DEADLINE_S).get(word)
+    except (CloudRouterError, AttributeError):
+        return []
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _router() -> Transport | None:
+    from cloudrouter.cli.connection import find_router
+
+    try:
+        return find_router()
+    except CloudRouterError:
+        return None

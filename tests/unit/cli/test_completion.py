@@ -1,0 +1,291 @@
+"""Completion: what could stand at the cursor, the scripts of each shell, and where they are put."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrouter.cli import completing, completionscripts
+from cloudrouter.cli.completing import candidates, split_line
+from cloudrouter.cli.table import VERBS
+from cloudrouter.client import commands
+from cloudrouter.wire.errors import Unreachable
+
+from .conftest import MACHINE, Cli, FakeTransport
+
+OTHER = {**MACHINE, "id": "cr_4hq2wn8t", "name": "", "state": "stopped"}
+PROGRAM = """\
+#!{python}
+import sys
+from cloudrouter.cli import candidates, main
+candidates._asked = lambda route, word: {machines!r} if word == "machines" else []
+sys.exit(main.run(sys.argv[1:]))
+"""
+
+
+def words(line: str) -> list[str]:
+    """The candidates that fit to a line typed so far."""
+    typed = split_line(line)[1:]
+    return [word for word, _ in candidates(typed[:-1], typed[-1]).items if word.startswith(typed[-1])]
+
+
+@pytest.fixture
+def machines(transport: FakeTransport) -> FakeTransport:
+    transport.answers["GET", "/v1/machines"] = {"machines": [MACHINE, OTHER]}
+    return transport
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("cloudrouter sta", ["start", "stats", "status"]),
+        ("cr lis", ["list"]),
+        ("cloudrouter --ver", ["--verbose", "--version"]),
+        ("cloudrouter --json -t acme upl", ["upload"]),
+        ("cloudrouter help comp", ["completion"]),
+        ("cloudrouter help server st", ["start", "status", "stop"]),
+        ("cloudrouter server st", ["start", "status", "stop"]),
+        ("cloudrouter server logs --fo", ["--follow"]),
+        ("cloudrouter start --si", ["--size"]),
+        ("cloudrouter start --size m", ["medium"]),
+        ("cloudrouter start --size=m", ["--size=medium"]),
+        ("cloudrouter new --size m", ["medium"]),
+        ("cloudrouter start -T ", ["core"]),
+        ("cloudrouter templates sh", ["show"]),
+        ("cloudrouter templates --pro", ["--provider"]),
+        ("cloudrouter templates show ", ["core"]),
+        ("cloudrouter config set si", ["size"]),
+        ("cloudrouter completion z", ["zsh"]),
+        ("cloudrouter nosuch ", []),
+        ("cloudrouter start --timeout ", []),
+    ],
+)
+def test_word_when_half_typed_then_is_completed(line: str, found: list[str]) -> None:
+    assert sorted(words(line)) == sorted(found)
+
+
+def test_verbs_when_nothing_is_typed_then_are_all_there_without_their_other_names() -> None:
+    assert words("cloudrouter ") == list(VERBS)
+
+
+@pytest.mark.usefixtures("machines")
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("cloudrouter status my", ["my-project"]),
+        ("cloudrouter status cr_7", ["cr_7k2m9xqd"]),
+        ("cloudrouter delete cr_4", ["cr_4hq2wn8t"]),
+        ("cloudrouter delete my-project cr_", ["cr_4hq2wn8t"]),
+        ("cloudrouter ssh --cwd /tmp my", ["my-project"]),
+        ("cloudrouter cp my", ["my-project:"]),
+        ("cloudrouter cp ./a my", ["my-project:"]),
+        ("cloudrouter ssh my-project m", []),
+    ],
+)
+def test_machine_when_half_typed_then_is_completed_by_name_or_id(line: str, found: list[str]) -> None:
+    assert sorted(words(line)) == sorted(found)
+
+
+def test_job_when_half_typed_then_is_one_of_that_machine(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(stream: str, request: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+        assert (stream, request) == ("stream of /v1/machines/my-project/stream", {"op": "job.list"})
+        assert timeout <= 1
+        return {"jobs": [{"id": "job_4tq8w2", "state": "running", "command": "x"}, "junk", {"id": "job_old222"}]}
+
+    assert transport
+    monkeypatch.setattr(commands, "ask", ask)
+    assert words("cloudrouter logs my-project ") == ["job_old222", "job_4tq8w2"]
+
+
+@pytest.mark.parametrize("answer", [{"machines": None}, {"machines": ["x", 5]}, [], None, Unreachable("busy")])
+def test_router_when_it_answers_nonsense_then_nothing_is_offered(transport: FakeTransport, answer: Any) -> None:
+    transport.answers["GET", "/v1/machines"] = answer
+    assert words("cloudrouter status ") == []
+
+
+@pytest.mark.usefixtures("no_router")
+def test_router_when_none_runs_then_none_is_started(cli: Cli) -> None:
+    assert cli("__complete", "fish", "status", "") == (0, "words ends\n", "")
+
+
+def test_names_when_hostile_then_never_reach_the_shell(cli: Cli, transport: FakeTransport) -> None:
+    bad = [{**MACHINE, "name": name} for name in ("a b", "x\x1b[2J", "y\nz", "fine")]
+    transport.answers["GET", "/v1/machines"] = {"machines": bad}
+    out = cli("__complete", "bash", "cloudrouter status ").out
+    assert out.splitlines() == ["words ends", "cr_7k2m9xqd", "cr_7k2m9xqd", "cr_7k2m9xqd", "fine", "cr_7k2m9xqd"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("cloudrouter start ", "folders"),
+        ("cloudrouter upload x ", "files"),
+        ("cloudrouter ssh x cat ", "files"),
+        ("cloudrouter start --env-file ", "files"),
+        ("cloudrouter cp ", "files"),
+        ("cloudrouter ls ", "files"),
+    ],
+)
+@pytest.mark.usefixtures("no_router")
+def test_path_when_it_may_stand_there_then_the_shell_is_told(line: str, kind: str) -> None:
+    typed = split_line(line)[1:]
+    assert candidates(typed[:-1], typed[-1]).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("a b", ["a", "b"]), ("a  ", ["a", ""]), ("a 'b c", ["a", "b c"]), ('a "b c" d', ["a", "b c", "d"]),
+        ("a b\\ c", ["a", "b c"]), ("a ''", ["a", ""]), ("a '' b", ["a", "", "b"]), ("", [""]),
+        ("a lab\\:x", ["a", "lab:x"]),
+    ],
+)  # fmt: skip
+def test_line_when_split_then_quotes_are_read(line: str, found: list[str]) -> None:
+    assert split_line(line) == found
+
+
+@given(st.lists(st.text(max_size=6), max_size=5))
+def test_anything_when_typed_then_completion_says_nothing_wrong(typed: list[str]) -> None:
+    if "__complete" not in typed:
+        found = candidates(typed[:-1], typed[-1] if typed else "")
+        assert found.kind in (completing.WORDS, completing.FILES, completing.FOLDERS)
+
+
+# -- the shells themselves ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(places: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `cloudrouter` on the PATH that knows one machine without a router."""
+    folder = places / "bin"
+    folder.mkdir()
+    (folder / "cloudrouter").write_text(PROGRAM.format(python=sys.executable, machines=[MACHINE]))
+    (folder / "cloudrouter").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    (places / "work" / "my-file").write_text("")
+    return folder
+
+
+def shell(*command: str) -> list[str]:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "broken", "found"),
+    [
+        ("cloudrouter sta", ["sta"], ["start", "stats", "status"]),
+        ("cloudrouter status my", ["my"], ["my-project"]),
+        ("cloudrouter start --size=m", ["--size", "=", "m"], ["medium"]),
+        ("cloudrouter upload x my", ["x", "my"], ["my-file"]),
+        ("cloudrouter cp my", ["my"], ["my-file", "my-project:"]),
+    ],
+)
+@pytest.mark.usefixtures("program")
+def test_bash_when_it_asks_then_gets_the_candidates(line: str, broken: list[str], found: list[str]) -> None:
+    script = (
+        f"{completionscripts.SCRIPTS['bash']}\ncompopt() {{ :; }}\nCOMP_LINE={line!r} COMP_POINT={len(line)}\n"
+        f"COMP_WORDS=(cloudrouter {' '.join(broken)}) COMP_CWORD={len(broken)}\n_cloudrouter cloudrouter\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    assert sorted(shell("bash", "-c", script)) == found
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.usefixtures("program")
+def test_fish_when_it_asks_then_gets_the_candidates() -> None:
+    script = completionscripts.SCRIPTS["fish"]
+    assert shell("fish", "-c", f"{script}\ncomplete -C 'cloudrouter status my'") == ["my-project\tcr_7k2m9xqd running"]
+    assert "my-file" in shell("fish", "-c", f"{script}\ncomplete -C 'cloudrouter upload x my'")
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.usefixtures("program")
+def test_zsh_when_it_asks_then_gets_the_candidates() -> None:
+    script = (
+        "autoload -Uz compinit; compinit -u -D\n_files() { print files }\n"
+        '_describe() { print -rl -- "$lines[@]" }\n'
+        f"{completionscripts.SCRIPTS['zsh']}\nwords=(cloudrouter cp my) CURRENT=3; _cloudrouter"
+    )
+    assert shell("zsh", "-f", "-c", script) == ["my-project\\::cr_7k2m9xqd running", "files"]
+
+
+def test_scripts_when_read_by_their_shells_then_are_sound(tmp_path: Path) -> None:
+    for name, script in completionscripts.SCRIPTS.items():
+        (tmp_path / name).write_text(script)
+        if name != "tcsh" and shutil.which(name):
+            done = subprocess.run([name, "-n", str(tmp_path / name)], check=False, capture_output=True)
+            assert (done.returncode, done.stderr) == (0, b"")
+
+
+# -- the verb -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish", "tcsh"])
+@pytest.mark.flag("completion --json")
+def test_completion_when_printed_then_is_the_script(cli: Cli, name: str) -> None:
+    assert cli("completion", name).out.rstrip() == completionscripts.SCRIPTS[name].rstrip()
+    assert cli("completion", name, "--json").json == {"shell": name, "script": completionscripts.SCRIPTS[name]}
+    assert "cr" in completionscripts.SCRIPTS[name].split()
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        (
+            "bash",
+            [".local/share/bash-completion/completions/cloudrouter", ".local/share/bash-completion/completions/cr"],
+        ),
+        ("zsh", [".local/share/zsh/site-functions/_cloudrouter"]),
+        ("fish", [".config/fish/completions/cloudrouter.fish", ".config/fish/completions/cr.fish"]),
+    ],
+)
+@pytest.mark.flag("completion --install")
+def test_install_when_called_twice_then_writes_once_and_says_where(
+    cli: Cli, places: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: list[str]
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("BASH_COMPLETION_USER_DIR", raising=False)
+    monkeypatch.setenv("SHELL", f"/usr/bin/{name}")
+    wanted = [str(places / "home" / file) for file in files]
+    assert cli("completion", "--install").out.splitlines() == [f"{file}  written" for file in wanted]
+    stamps = [os.stat(file).st_mtime_ns for file in wanted]
+    assert all(Path(file).read_text() == completionscripts.SCRIPTS[name] for file in wanted)
+    found = cli("completion", "--install", "--json").json
+    assert (found["files"], found["changed"]) == (wanted, [])
+    assert [os.stat(file).st_mtime_ns for file in wanted] == stamps
+
+
+def test_install_when_zsh_does_not_look_there_then_says_the_line_that_is_missing(cli: Cli, places: Path) -> None:
+    assert "fpath=(" in cli("completion", "zsh", "--install").err
+    folder = places / "home" / ".local" / "share" / "zsh" / "site-functions"
+    (places / "home" / ".zshrc").write_text(f"fpath=({folder} $fpath)\n")
+    assert "fpath=(" not in cli("completion", "zsh", "--install").err
+
+
+def test_install_when_it_cannot_be_written_then_is_refused(cli: Cli, places: Path) -> None:
+    (places / "home" / ".config").mkdir(exist_ok=True)
+    (places / "home" / ".config" / "fish").write_text("a file")
+    found = cli("completion", "fish", "--install")
+    assert found.code == 1
+    assert "cannot be written" in found.err
+    assert cli("completion", "tcsh", "--install").code == 2
+
+
+def test_completion_when_the_shell_is_unknown_then_names_those_there_are(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Fix:  They are made for bash, zsh, fish, tcsh." in cli("completion", "nu").err
+    monkeypatch.delenv("SHELL", raising=False)
+    assert cli("completion").code == 2
