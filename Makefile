@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help setup engine engine-down image demo check test test-unit bench format docs clean
+.PHONY: help setup engine engine-down image demo check test test-unit bench bench-agents format docs site cast clean
 
 help: ## Show these verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,20 @@ test-unit: setup ## The fast tests, without an engine
 bench: setup ## Measure against docker and print the table
 	@$(PY) bench/run.py
 
+bench-agents: setup ## Let scripted agents do twenty tasks by the manual, and count
+	@$(PY) bench/agents.py
+
 format: setup ## Let ruff format and fix
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 docs: setup ## Write the generated pages again
-	@$(PY) -m cloudrouter.cli.reference
+	@$(PY) scripts/pages.py && $(PY) scripts/sdk_reference.py
+
+site: setup ## Build the pages as a site in build/site; a warning is a failure
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict && echo "build/site/index.html"
+
+cast: setup engine ## Record the moving picture of the README anew
+	@$(PY) scripts/cast.py record
 
 clean: ## Remove the virtual environment and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

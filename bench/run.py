@@ -160,6 +160,52 @@ def bench_sdk(table: Table, machine: str, count: int) -> None:
     )
 
 
+def bench_async(table: Table, machine: str, count: int) -> None:
+    """Commands through the AsyncClient: one after the other, and fifty at once beside fifty `docker exec`."""
+    import asyncio
+
+    from cloudrouter import AsyncClient
+
+    async def measure() -> tuple[list[float], float]:
+        async with AsyncClient() as client:
+            found = await client.get(machine)
+            (await found.run("true")).check()
+            values = []
+            for _ in range(count):
+                began = time.perf_counter()
+                (await found.run("true")).check()
+                values.append((time.perf_counter() - began) * 1000)
+            began = time.perf_counter()
+            await asyncio.gather(*(found.run("true", check=True) for _ in range(50)))
+            return values, (time.perf_counter() - began) * 1000
+
+    values, ours = asyncio.run(measure())
+    median = p(values, 50)
+    detail = f"p95 {p(values, 95):.1f} ms"
+    table.add(
+        "second exec through the AsyncClient, p50", f"{median:.1f} ms", detail, f"{median:.1f} ms", "5 ms", median <= 5
+    )
+    peer = _docker_at_once(machine, 50)
+    table.add(
+        "50 execs at once, one machine",
+        f"{ours:.0f} ms",
+        f"docker {peer:.0f} ms",
+        f"{ours / peer:.2f}x",
+        "0.60x",
+        ours / peer <= 0.6,
+    )
+
+
+def _docker_at_once(machine: str, count: int) -> float:
+    """Milliseconds that so many `docker exec` take together."""
+    container = container_of(machine)
+    began = time.perf_counter()
+    running = [subprocess.Popen(["docker", "exec", container, "true"]) for _ in range(count)]
+    for process in running:
+        process.wait()
+    return (time.perf_counter() - began) * 1000
+
+
 def bench_start(table: Table, count: int) -> None:
     """Cold `start` without upload beside `docker run -d` of the same image."""
     image = image_reference()
@@ -264,6 +310,7 @@ def measure(many: int, few: int) -> int:
         bench_cold_start_of_python(table, many)
         bench_exec(table, machine, many)
         bench_sdk(table, machine, many * 4)
+        bench_async(table, machine, many * 4)
         bench_bytes(table, machine, few)
     finally:
         call([CLI, "delete", machine], stderr=subprocess.DEVNULL)

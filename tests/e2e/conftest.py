@@ -114,6 +114,9 @@ async def remove_traces(router_id: str) -> list[str]:
             await container.delete(force=True, v=True)
         for found in await docker.networks.list(filters={"label": [f"cloudrouter.dev/router={router_id}"]}):
             await remove_network(docker, found["Id"])
+        volumes = await docker.volumes.list(filters={"label": [f"cloudrouter.dev/router={router_id}"]})
+        for volume in volumes["Volumes"] or ():
+            await (await docker.volumes.get(volume["Name"])).delete()
     finally:
         await docker.close()
     return left

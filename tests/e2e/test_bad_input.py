@@ -168,3 +168,30 @@ def test_the_engine_that_goes_away_is_named(user: User, machine: str, tmp_path: 
         relay.wait()
         user.run("server", "stop")
         del user.env["DOCKER_HOST"]
+
+
+def test_places_that_are_not_there(user: User, machine: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    refused(user.run("upload", machine, tmp_path / "nothing"), 4, "nothing")
+    refused(user.run("download", machine, "nothing", tmp_path / "here"), 4, "nothing")
+    refused(user.run("upload", machine, tmp_path / "file", "/etc/file"), 1, "denied")
+    refused(user.run("cp", f"{machine}:nothing", "."), 4, f"{machine}:nothing")
+    refused(user.run("cp", tmp_path / "file", f"{machine}:no/such/file"), 4, "no/such")
+    refused(user.run("cp", tmp_path / "file", "cr_zzzzzzzz:x"), 4, "no machine")
+    refused(user.run("cp", tmp_path / "file", tmp_path / "other"), 2, "ID:path")
+    user.ok("ssh", machine, "mkdir dist && touch dist/a")
+    refused(user.run("download", machine, "dist"), 2, f"cloudrouter download {machine} dist .")
+    assert not Path("dist").exists()
+
+
+def test_empty_words(user: User) -> None:
+    refused(user.run("start", ""), 2, "empty")
+    refused(user.run("run", "", "true"), 255, "empty")
+    assert user.machines() == []
+
+
+def test_words_of_other_versions(user: User) -> None:
+    refused(user.run("start", "--git", "https://example.com/x"), 2, "not there yet")
+    refused(user.run("start", "https://example.com/x"), 2, "not there yet")
+    refused(user.run("vnc", "cr_zzzzzzzz"), 2, "yet")
+    assert user.machines() == []

@@ -15,6 +15,7 @@ ALLOWED = {
     "trees": {"trees", "wire"},
     "guest": {"guest", "trees", "wire"},
     "auth": {"auth", "wire"},
+    "cache": {"cache", "wire"},
     "images": {"images", "wire"},
     "client": {"client", "trees", "wire"},
     "cli": {"cli", "client", "wire"},
