@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 
-.PHONY: help setup engine engine-down image demo check test test-unit bench bench-agents format docs site cast clean
+.PHONY: help setup engine engine-down image demo check test test-unit test-flags bench bench-agents format docs site cast clean
 
 help: ## Show these verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: setup ## All tests; brings up an engine and stops what it started
 
 test-unit: setup ## The fast tests, without an engine
 	@$(PY) -m pytest -q tests/house tests/unit -n auto
+
+test-flags: setup ## Prove that no flag of the command line is parsed and ignored
+	@$(PY) scripts/flags.py
 
 bench: setup ## Measure against docker and print the table
 	@$(PY) bench/run.py

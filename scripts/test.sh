@@ -11,6 +11,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 .venv/bin/python -m pytest -q tests/house tests/unit -n "${TEST_PROCESSES:-auto}" || failed=1
+# No flag is parsed and ignored: with each one dropped in turn, a test must fail.
+.venv/bin/python scripts/flags.py || failed=1
 
 before=$(python3 scripts/engine.py status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["running"])')
 if python3 scripts/engine.py up; then
