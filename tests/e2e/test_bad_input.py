@@ -71,7 +71,9 @@ def test_a_gone_machine(user: User, machine: str) -> None:
 
 
 def test_a_wrong_image_size_name_and_duration(user: User) -> None:
-    refused(user.run("start", "--image", "no-such-image"), 2, "no-such-image")
+    refused(user.run("start", "--image", "Bad Image!"), 2, "Bad Image!")
+    # Not there, and no registry that could have it: nothing is wrong with the words.
+    refused(user.run("start", "--image", "no-such.invalid/image:1"), 1, "no-such.invalid/image:1")
     refused(user.run("start", "--size", "huge"), 2, "huge")
     refused(user.run("start", "--memory", "100000g"), 2, "larger than this host")
     refused(user.run("start", "--name", "Bad Name"), 2, "Bad Name")
