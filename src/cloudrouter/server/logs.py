@@ -36,7 +36,15 @@ def configure_logs(path: str, *, foreground: bool) -> None:
         )
         handlers.append(console)
     logging.basicConfig(handlers=handlers, level=logging.INFO, force=True)
-    for noisy in ("uvicorn.access", "uvicorn.error", "httpx", "websockets", "websockets.client", "aiosqlite"):
+    for noisy in (
+        "uvicorn.access",
+        "uvicorn.error",
+        "httpx",
+        "websockets",
+        "websockets.client",
+        "aiosqlite",
+        "alembic",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from cloudrouter.client.templates import Template
 
 HEADERS = ("NAME", "FROM", "IMAGE", "SIZE", "DESCRIPTION")
-IMAGES = (("core", "the image CloudRouter builds: Debian 12 with Python and Node; every test runs in it"),)
-"""What has been tried in tests, truthfully: (image, how). A line is added when a test is there, not before."""
+IMAGES = (
+    ("core", "the image CloudRouter builds: Debian 12 with Python and Node; every test runs in it"),
+    ("debian:trixie", "bare, made by mmdebstrap, without Python: tried whole in tests"),
+    ("musl roots", "busybox on musl, as in Alpine, without glibc and Python: tried whole in tests"),
+    ("--build DIR", "Dockerfiles on core and on others, also where user id 1000 is taken: tried in tests"),
+    ("alpine, fedora", "and ubuntu, as published: should work, not tried, for no registry was in reach"),
+)
+"""What has been tried, truthfully: (image, how); tests/engine/test_any_image.py is where."""
 
 
 def ls(args: Namespace) -> int:

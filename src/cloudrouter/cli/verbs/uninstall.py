@@ -37,7 +37,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--state", action="store_true", help="remove the book, logs, package cache and your configuration"
     )
-    parser.add_argument("--all", action="store_true", help="--images, --volumes and --state together")
+    parser.add_argument(
+        "--all", action="store_true", help="--images (every router's on this engine), --volumes and --state together"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be removed, and remove nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     add_json_flag(parser)
