@@ -54,7 +54,7 @@ class StartProgress:
         self.machine_id = ""
         """Known from the moment the router has told it."""
         self.fate = ""
-        """`ready`, `removing`, `removed`, `kept` or `unknown`; empty before."""
+        """`ready`, `removing`, `removed`, `kept`, `unkept` or `unknown`; empty before."""
         self._quiet = quiet
         self._said = ""
         self._lines = ForeignLines()
@@ -64,12 +64,12 @@ class StartProgress:
         phase = str(event.get("phase"))
         if event.get("id"):
             self.machine_id = str(event["id"])
-        if phase in ("ready", "removing", "removed", "kept", "unknown"):
+        if phase in ("ready", "removing", "removed", "kept", "unkept", "unknown"):
             self.fate = phase
         if phase in ("command", "output", "commanded"):
             self._show_command(phase, event)
             return
-        if phase in ("ready", "removed", "kept", "unknown"):
+        if phase in ("ready", "removed", "kept", "unkept", "unknown"):
             self.line.clear()
             return
         text = self._text(phase, event)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,54 @@ from cloudrouter.wire.errors import Internal, Unreachable
 from cloudrouter.wire.streams import WINDOW
 
 
-class Attachment(Execution):
+class JobOutput(ABC):
+    """What a job's stream has told so far, whoever reads the stream: output in order, how far it is, how it ended."""
+
+    _ready: deque[Output]
+    _window: int
+    _exit: dict[str, Any] | None
+    _progress: Progress
+    gone: int
+    """Bytes of output that the machine had dropped before they could be read."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The job's exit code once it has ended and its output is read; None while that is not known."""
+        code = None if self._exit is None else self._exit.get("code")
+        return code if isinstance(code, int) and not isinstance(code, bool) else None
+
+    @property
+    def state(self) -> str:
+        """`running`, `exited` or `lost`, as the end of the output told it; empty before."""
+        return str((self._exit or {}).get("state", ""))
+
+    def _note_gone(self, count: int) -> None:
+        self.gone += count
+
+    @abstractmethod
+    def _begin(self, started: Any) -> None:
+        """Obey the stream's first word: which job it is, and where its input stands."""
+
+    def _take(self, kind: str, payload: bytes) -> None:
+        """Obey one message of the stream."""
+        if kind == "binary":
+            self._ready.append(Output(read_channel(payload), payload[1:]))
+            self._progress.shown()
+            return
+        said = commands.read_text(payload)
+        if "started" in said:
+            self._begin(said["started"])
+        elif "window" in said:
+            before, self._window = self._window, commands.granted(self._window, said)
+            self._progress.taken(self._window - before)
+        else:
+            self._progress.obey(said)
+        word = commands.final_of(said)
+        if word is not None:
+            self._exit = said[word] if isinstance(said[word], dict) else {}
+
+
+class Attachment(JobOutput, Execution):
     """Iterate over it for a job's output: every byte once, also when the router or the guest is killed meanwhile.
 
     Leaving its `with` block, or closing it, leaves the job alone. `exit_code` is None for a job that still runs
@@ -29,19 +78,7 @@ class Attachment(Execution):
         self._progress = Progress(self._note_gone)
         self._replaying = False
         self.gone = 0
-        """Bytes of output that the machine had dropped before they could be read."""
         super().__init__(self._open(), self._progress.request(request), command)
-
-    @property
-    def exit_code(self) -> int | None:
-        """The job's exit code once it has ended and its output is read; None while that is not known."""
-        code = None if self._exit is None else self._exit.get("code")
-        return code if isinstance(code, int) and not isinstance(code, bool) else None
-
-    @property
-    def state(self) -> str:
-        """`running`, `exited` or `lost`, as the end of the output told it; empty before."""
-        return str((self._exit or {}).get("state", ""))
 
     def close(self) -> None:
         """Let go of the job, which goes on."""
@@ -49,9 +86,6 @@ class Attachment(Execution):
 
     def _open(self) -> Stream:
         return following.open_stream(self._transport, self._machine)
-
-    def _note_gone(self, count: int) -> None:
-        self.gone += count
 
     def _send(self, send: Callable[[Any], None], data: Any) -> None:
         try:
@@ -85,22 +119,8 @@ class Attachment(Execution):
         message = self._stream.receive()
         if message is None:
             raise commands.ended(self._stream)
-        kind, payload = message
-        if kind == "binary":
-            self._ready.append(Output(read_channel(payload), payload[1:]))
-            self._progress.shown()
-            return
-        said = commands.read_text(payload)
-        if "started" in said:
-            self._begin(said["started"])
-        elif "window" in said:
-            before, self._window = self._window, commands.granted(self._window, said)
-            self._progress.taken(self._window - before)
-        else:
-            self._progress.obey(said)
-        word = commands.final_of(said)
-        if word is not None:
-            self._exit = said[word] if isinstance(said[word], dict) else {}
+        self._take(*message)
+        if self._exit is not None:
             self._stream.close()
 
     def _begin(self, started: Any) -> None:

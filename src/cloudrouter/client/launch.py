@@ -66,7 +66,8 @@ def launch(
     `{"phase": "creating"}`, `{"phase": "created", "id", "machine"}`, any number of `{"phase": "booting",
     "event" or "progress": {...}}`, `{"phase": "booted", "id"}`, `{"phase": "uploading", "files", "bytes", "rate",
     "total_files", "total_bytes", "done"}`, what steps.Steps tells, `{"phase": "ready", "id"}`. After a failure:
-    `{"phase": "removing", "id"}` and `{"phase": "removed", "id"}` or `{"phase": "kept", "id", "reason"}`, or
+    `{"phase": "removing", "id"}` and `{"phase": "removed", "id"}`, `{"phase": "kept", "id", "reason"}` or
+    `{"phase": "unkept", "id", "reason"}` (it was to be kept, and the router will remove it), or
     `{"phase": "unknown", "reason"}` when the router never told an id: what it may have begun it removes by itself,
     soon. After the router went away: `{"phase": "reconnecting"}`.
 
@@ -260,12 +261,29 @@ class _Start:
 
     def _keep(self, error: BaseException, machine_id: str) -> None:
         """Confirm the machine as it is: one that nobody confirms is removed by the router soon."""
-        try:
-            self._transport.call("POST", routes.machine(machine_id, "confirm"))
-        except CloudRouterError as failure:
-            self._tell_kept(error, f"for now: {failure.message}", f"cloudrouter status {machine_id}")
-            return
-        self._tell_kept(error, "as asked", f"cloudrouter ssh {machine_id}")
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                if attempt > 1:
+                    router.revive(self._transport)
+                self._transport.call("POST", routes.machine(machine_id, "confirm"))
+            except (ConnectionLost, NotListening) as failure:
+                if attempt == ATTEMPTS:
+                    self._tell_unkept(error, machine_id, failure)
+            except CloudRouterError as failure:
+                self._tell_unkept(error, machine_id, failure)
+                return
+            else:
+                self._tell_kept(error, "as asked", f"cloudrouter ssh {machine_id}")
+                return
+
+    def _tell_unkept(self, error: BaseException, machine_id: str, failure: CloudRouterError) -> None:
+        """The truth where keeping has failed: the router removes what nobody has confirmed."""
+        self._progress({"phase": "unkept", "id": machine_id, "reason": failure.message})
+        _add(
+            error,
+            f"The machine {machine_id} could not be kept, so the router removes it within minutes: {failure.message}",
+            f"cloudrouter status {machine_id}",
+        )
 
     def _remove(self) -> None:
         """Delete the machine; when its id never arrived, the same request with the same key tells it."""

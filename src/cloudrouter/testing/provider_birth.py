@@ -166,11 +166,15 @@ class BirthChecks(Ground):
             await provider.create(stage.spec(network="moon"))
         assert await listed(provider) == []
 
-    async def test_create_when_the_disk_cannot_be_limited_then_is_unsupported(
+    async def test_create_when_a_disk_limit_is_wanted_then_it_holds_or_is_unsupported(
         self, provider: Provider, stage: Stage
     ) -> None:
         if provider.features().disk_limit:
-            pytest.skip("this provider limits disks")
+            _handle, _spec, inside = await self.born(provider, stage, disk_bytes=256 << 20)
+            done = await inside.run("sh", "-c", "head -c 400M /dev/zero > ~/much")
+            assert done.code != 0
+            assert (await inside.run("true")).code == 0
+            return
         with pytest.raises(Unsupported, match="disk"):
             await provider.create(stage.spec(disk_bytes=1 << 30))
         assert await listed(provider) == []

@@ -119,11 +119,16 @@ class LifeChecks(Ground):
         await provider.delete(handle)
         assert (await provider.inspect(handle)).state == base.GONE
 
-    async def test_resize_when_it_cannot_be_then_is_refused(self, provider: Provider, stage: Stage) -> None:
+    async def test_resize_when_more_is_given_then_it_is_there_and_what_cannot_be_is_refused(
+        self, provider: Provider, stage: Stage
+    ) -> None:
         if not isinstance(provider, base.Resizable):
             pytest.skip("this provider cannot resize")
-        handle, spec, _inside = await self.born(provider, stage)
-        await provider.resize(handle, cpu=spec.cpu, memory_bytes=spec.memory_bytes * 2)
+        handle, spec, inside = await self.born(provider, stage, memory_bytes=200 << 20)
+        hungry = ("python3", "-c", "bytearray(300 << 20)")
+        assert (await inside.run(*hungry)).code != 0
+        await provider.resize(handle, cpu=spec.cpu, memory_bytes=600 << 20)
+        assert (await inside.run(*hungry)).code == 0
         with pytest.raises((InvalidSpec, NoCapacity)):
             await provider.resize(handle, cpu=spec.cpu, memory_bytes=1 << 60)
         await provider.delete(handle)

@@ -9,21 +9,17 @@ from typing import Any
 import pytest
 
 from cloudrouter.providers import base
-from cloudrouter.providers.base import Handle, MachineSpec, Provider
+from cloudrouter.providers.base import Provider
 from cloudrouter.providers.errors import Conflict, InvalidSpec, Unsupported
-from cloudrouter.testing.inside import Inside
+from cloudrouter.testing.provider_ground import Ground
 from cloudrouter.testing.stage import Stage, listed
 from cloudrouter.wire.machines import Mount
 
 DATA = Mount("data", "/data")
 
 
-class VolumeChecks:
-    """Mixed into `ProviderSuite`, whose fixtures it uses."""
-
-    async def born(self, provider: Provider, stage: Stage, **changes: Any) -> tuple[Handle, MachineSpec, Inside]:
-        """A running machine; the suite's own."""
-        raise NotImplementedError
+class VolumeChecks(Ground):
+    """The contract's part about volumes."""
 
     async def test_create_when_volumes_are_wanted_and_there_are_none_then_is_unsupported(
         self, provider: Provider, stage: Stage

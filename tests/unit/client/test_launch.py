@@ -271,6 +271,28 @@ def test_failing_upload_keeps_the_machine_when_asked_to(
     assert machines.states == {"cr_7k2m9xq0": "running"}  # confirmed, or the router would remove it soon
 
 
+def test_keeping_goes_on_with_the_next_router(
+    router: FakeRouter, machines: Machines, guest: FakeGuest, folder: str
+) -> None:
+    guest.alter = lambda message: {"done": {**message["done"], "files": 1}}
+    machines.faults["confirm"] = [Answer(cut=True)]
+    with pytest.raises(TransferFailed, match="was kept"):
+        start(router, folder, keep_on_failure=True)
+    assert machines.states == {"cr_7k2m9xq0": "running"}
+
+
+def test_a_machine_that_cannot_be_kept_is_not_called_kept(
+    router: FakeRouter, machines: Machines, guest: FakeGuest, folder: str
+) -> None:
+    guest.alter = lambda message: {"done": {**message["done"], "files": 1}}
+    machines.faults["confirm"] = [Answer(502, {"error": Unreachable("The engine is gone.").to_json()})]
+    told: list[dict[str, Any]] = []
+    with pytest.raises(TransferFailed, match=r"could not be kept.*The engine is gone") as caught:
+        start(router, folder, keep_on_failure=True, progress=told.append)
+    assert caught.value.next == "cloudrouter status cr_7k2m9xq0"
+    assert told[-1]["phase"] == "unkept"
+
+
 def test_machine_that_cannot_be_removed_is_named_with_the_command(
     router: FakeRouter, machines: Machines, guest: FakeGuest, folder: str
 ) -> None:

@@ -6,20 +6,19 @@ import asyncio
 import json
 from typing import Any, Self
 
-from cloudrouter.client import commands
 from cloudrouter.client.aio.execution import AsyncExecution
 from cloudrouter.client.aio.following import persist
 from cloudrouter.client.aio.link import Link
 from cloudrouter.client.aio.streams import AsyncStream
 from cloudrouter.client.aio.turns import Turns
-from cloudrouter.client.execution import Output, read_channel
+from cloudrouter.client.attaching import JobOutput
 from cloudrouter.client.progress import Progress
 from cloudrouter.wire import routes
 from cloudrouter.wire.errors import Internal, Unreachable
 from cloudrouter.wire.streams import CHUNK, WINDOW
 
 
-class AsyncAttachment(AsyncExecution):
+class AsyncAttachment(JobOutput, AsyncExecution):
     """Iterate over it for a job's output: every byte once, also when the router or the guest is killed meanwhile.
 
     Leaving its `with` block, or closing it, leaves the job alone. `exit_code` is None for a job that still runs
@@ -39,7 +38,6 @@ class AsyncAttachment(AsyncExecution):
         """Held while another stream takes over: input keeps its order."""
         self._streams = 1
         self.gone = 0
-        """Bytes of output that the machine had dropped before they could be read."""
 
     @classmethod
     async def begin_at(cls, link: Link, machine_id: str, request: dict[str, Any], command: str) -> Self:
@@ -52,17 +50,6 @@ class AsyncAttachment(AsyncExecution):
             await stream.close()
             raise
         return attachment
-
-    @property
-    def exit_code(self) -> int | None:
-        """The job's exit code once it has ended and its output is read; None while that is not known."""
-        code = None if self._exit is None else self._exit.get("code")
-        return code if isinstance(code, int) and not isinstance(code, bool) else None
-
-    @property
-    def state(self) -> str:
-        """`running`, `exited` or `lost`, as the end of the output told it; empty before."""
-        return str((self._exit or {}).get("state", ""))
 
     async def write(self, data: bytes | str) -> None:
         """Give the command input; waits while it does not read. What it prints meanwhile is kept in memory."""
@@ -91,9 +78,6 @@ class AsyncAttachment(AsyncExecution):
         """Let go of the job, which goes on."""
         await self._stream.close()
 
-    def _note_gone(self, count: int) -> None:
-        self.gone += count
-
     async def _begun(self) -> None:
         """Wait until the machine has said which job this is: before that it takes no input."""
         while self._progress.job is None and self._exit is None:
@@ -112,23 +96,6 @@ class AsyncAttachment(AsyncExecution):
         await self._turns.wait(self._take)
         if self._exit is not None:
             await self._stream.close()
-
-    def _take(self, kind: str, payload: bytes) -> None:
-        if kind == "binary":
-            self._ready.append(Output(read_channel(payload), payload[1:]))
-            self._progress.shown()
-            return
-        said = commands.read_text(payload)
-        if "started" in said:
-            self._begin(said["started"])
-        elif "window" in said:
-            before, self._window = self._window, commands.granted(self._window, said)
-            self._progress.taken(self._window - before)
-        else:
-            self._progress.obey(said)
-        word = commands.final_of(said)
-        if word is not None:
-            self._exit = said[word] if isinstance(said[word], dict) else {}
 
     def _begin(self, started: Any) -> None:
         if not isinstance(started, dict):
