@@ -19,6 +19,7 @@ from cloudrouter.client import relaying, transfer
 from cloudrouter.client.transport import Transport
 from cloudrouter.trees.names import printable
 from cloudrouter.trees.pack import PackReport, pack_file
+from cloudrouter.wire import routes
 from cloudrouter.wire.errors import Conflict, NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -81,6 +82,8 @@ def copy(
             transport, source.machine, source.path, place.path, with_git=with_git, kind=kind, progress=progress
         )
     else:
+        if kind == TREE:
+            _refuse_inside(transport, source, place)
         report = relaying.relay(
             transport, (source.machine, source.path), (place.machine, place.path), kind, progress=progress
         )
@@ -145,6 +148,35 @@ def _final_place(transport: Transport, source: Place, kind: str, target: Place) 
             )
         _need_parent(transport, target)
     return target
+
+
+def _refuse_inside(transport: Transport, source: Place, place: Place) -> None:
+    """Raise UsageError where a folder would go into itself: it would grow while it is read, without an end."""
+    if _id_of(transport, source) != _id_of(transport, place):
+        return
+    origin = _real_path(transport, source)
+    goal = _real_path(transport, place)
+    if goal == origin or goal.startswith(origin.rstrip("/") + "/"):
+        raise UsageError(
+            f"{place.shown} is {source.shown} itself, or inside it.",
+            fix="Copy it to a place outside of it.",
+            next=_look_at(source),
+        )
+
+
+def _id_of(transport: Transport, place: Place) -> str:
+    """One machine may be written in several ways: its id, its name, the beginning of its id."""
+    return str(transport.call("GET", routes.machine(place.machine or ""))["id"])
+
+
+def _real_path(transport: Transport, place: Place) -> str:
+    """The path without links; of what is not there yet, that of its folder and its name."""
+    path = place.path.rstrip("/") or "/"
+    found = relaying.real_path(transport, place.machine or "", path)
+    if found is not None:
+        return found
+    folder = relaying.real_path(transport, place.machine or "", posixpath.dirname(path) or ".")
+    return posixpath.join(folder or posixpath.dirname(path), posixpath.basename(path))
 
 
 def _name_of(source: Place) -> str:

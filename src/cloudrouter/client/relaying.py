@@ -25,10 +25,22 @@ def kind_of(transport: Transport, machine_id: str, remote: str) -> str | None:
 
     Raises NotFound for a missing machine, and what keeps the machine's user from reading it.
     """
+    found = _look(transport, machine_id, remote)
+    return None if found is None else found[0]
+
+
+def real_path(transport: Transport, machine_id: str, remote: str) -> str | None:
+    """The path in a machine without links, as the machine tells it; None when nothing is there. Raises as kind_of."""
+    found = _look(transport, machine_id, remote)
+    return None if found is None else found[1]
+
+
+def _look(transport: Transport, machine_id: str, remote: str) -> tuple[str, str] | None:
     with transport.stream(routes.machine(machine_id, "stream")) as stream:
         stream.send_text(json.dumps({"op": "get", "path": remote}))
+        incoming = Incoming(stream)
         try:
-            return Incoming(stream).started()[0]
+            return incoming.started()[0], incoming.real
         except NotFound as error:
             if error.next:
                 raise  # The router's word: there is no such machine. A machine's own errors come without advice.

@@ -78,6 +78,8 @@ class Incoming:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.done: dict[str, Any] = {}
+        self.real = ""
+        """The path without links, as the machine tells it."""
 
     def started(self) -> tuple[str, str]:
         """(kind, name) of what comes; the guest's error is raised."""
@@ -86,6 +88,7 @@ class Incoming:
         started = said.get("started")
         if not isinstance(started, dict) or started.get("kind") not in ("tree", "file"):
             raise Internal("The machine did not say what it sends.")
+        self.real = str(started.get("real", ""))
         return str(started["kind"]), str(started.get("name", ""))
 
     def chunks(self) -> Iterator[bytes]:

@@ -71,7 +71,8 @@ def get(path: bytes) -> None:
     for chunk in chunks:
         if not started:  # the first piece proves that it can be read
             started = True
-            _say("started", {"kind": kind, "name": os.fsdecode(os.path.basename(path.rstrip(b"/")))})
+            name, real = os.path.basename(path.rstrip(b"/")), os.path.realpath(path)
+            _say("started", {"kind": kind, "name": os.fsdecode(name), "real": os.fsdecode(real)})
         _write(chunk)
     _say("done", _pack_body(report))
 

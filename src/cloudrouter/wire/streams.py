@@ -31,6 +31,7 @@ Operations and their final message:
 A job's output has positions: the bytes of both channels in the order they were written. Before each of its pieces
 job.logs and job.attach say {"position": where the log stands after that piece}, and where output was dropped
 {"gone": {"bytes": n, "position": where it goes on}}. `from` is such a position: who has lost a stream goes on there.
+get begins with {"started": {"kind", "name", "real"}}: `tree` or `file`, its own name, and its path without links.
 job.attach begins with {"started": {"job", "pid", "position", "stdin", "input"}}: whether the job takes input, and how
 many bytes it has got so far; what was sent beyond that in a stream that broke is sent again.
 

@@ -63,7 +63,7 @@ class FakeGuest:
         kind = "tree" if os.path.isdir(source) else "file"
         name = os.path.basename(source)
         chunks = pack(source, report=report) if kind == "tree" else pack_file(source, name, report=report)
-        connection.send(json.dumps({"started": {"kind": kind, "name": name}}))
+        connection.send(json.dumps({"started": {"kind": kind, "name": name, "real": os.path.realpath(source)}}))
         for chunk in chunks:
             connection.send(b"\x01" + chunk)
         return {"done": {"files": report.files, "dirs": report.dirs, "links": report.links, "bytes": report.bytes}}

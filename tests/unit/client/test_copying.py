@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.client.fake_guest import FakeGuest
-from tests.unit.client.fake_router import FakeRouter
+from tests.unit.client.fake_router import Answer, FakeRouter, Seen
 from websockets.sync.server import ServerConnection
 
 from cloudrouter.client import copying, relaying
@@ -39,7 +39,11 @@ def world(tmp_path: Path, fake_router: Make, monkeypatch: pytest.MonkeyPatch) ->
     def talk(connection: ServerConnection, path: str) -> None:
         guests[path.split("/")[3]].talk(connection, path)
 
-    return Transport(fake_router(talk=talk).path)
+    def handle(seen: Seen) -> Answer:
+        return Answer(body={"id": seen.path.rsplit("/", 1)[1].removesuffix("-by-name")})
+
+    guests["one-by-name"] = guests["one"]
+    return Transport(fake_router(handle=handle, talk=talk).path)
 
 
 def paths(root: Path) -> set[str]:
@@ -160,6 +164,34 @@ def test_stdout_when_copied_to_then_gets_the_file_and_nothing_of_a_folder(world:
     with pytest.raises(NotFound):
         copying.copy_out(world, Place("one", "nothing"), out)
     assert out.getvalue() == b"one"
+
+
+INSIDE = [
+    ("tree", "tree/sub"),
+    ("tree", "tree/new"),
+    ("tree", "tree"),
+    (".", "room"),
+    ("tree", "link"),
+    ("tree/sub/..", "tree"),
+]
+
+
+@pytest.mark.parametrize("again", ["one", "one-by-name"])
+@pytest.mark.parametrize(("source", "target"), INSIDE)
+def test_copy_when_a_folder_would_go_into_itself_then_is_refused(
+    world: Transport, tmp_path: Path, source: str, target: str, again: str
+) -> None:
+    (tmp_path / "one" / "link").symlink_to("tree/sub")
+    before = paths(tmp_path / "one")
+    with pytest.raises(UsageError, match="itself, or inside it"):
+        copying.copy(world, Place("one", source), Place(again, target))
+    assert paths(tmp_path / "one") == before
+
+
+def test_copy_when_a_folder_goes_beside_itself_then_is_copied(world: Transport, tmp_path: Path) -> None:
+    (tmp_path / "one" / "tree2").mkdir()
+    copying.copy(world, Place("one", "tree"), Place("one", "tree2"))
+    assert (tmp_path / "one" / "tree2" / "tree" / "sub" / "leaf").exists()
 
 
 def test_machine_that_sends_a_folder_for_a_file_then_writes_nothing(fake_router: Make, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ async def test_a_tree_when_put_and_got_then_is_the_same(own: Machine, tmp_path: 
     }
     assert same(f"{tmp_path}/source", f"{own.workspace}/new/place")
     outcome = await own.ask({"op": "get", "path": "new/place"})
-    assert outcome.texts[0] == {"started": {"kind": "tree", "name": "place"}}
+    assert outcome.texts[0] == {"started": {"kind": "tree", "name": "place", "real": f"{own.workspace}/new/place"}}
     assert outcome.final["done"]["files"] == 3
     assert outcome.final["done"]["unreadable"] == []
     unpack(Reader(iter([bytes(outcome.stdout)])).read, f"{tmp_path}/back", policy="any")
@@ -94,8 +94,11 @@ async def test_a_file_when_put_then_stands_at_exactly_its_path_or_in_the_folder(
 async def test_a_file_when_got_then_is_a_tar_of_one_entry(own: Machine, tmp_path: Any) -> None:
     with open(f"{own.workspace}/one.bin", "wb") as file:
         file.write(b"x" * 700_000)
+    os.symlink("one.bin", f"{own.workspace}/link")
+    outcome = await own.ask({"op": "get", "path": "link"})
+    assert outcome.texts[0]["started"] == {"kind": "file", "name": "link", "real": f"{own.workspace}/one.bin"}
     outcome = await own.ask({"op": "get", "path": "one.bin"})
-    assert outcome.texts[0] == {"started": {"kind": "file", "name": "one.bin"}}
+    assert outcome.texts[0]["started"]["kind"] == "file"
     report = unpack(Reader(iter([bytes(outcome.stdout)])).read, str(tmp_path))
     assert (report.files, report.bytes) == (1, 700_000)
     assert (tmp_path / "one.bin").read_bytes() == b"x" * 700_000
