@@ -36,6 +36,8 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
         job = await send_output(stream, root, job, wanted, follow=True, enough=asyncio.Event())
     finally:
         await cancel_all(*feeding)
+    if job.state != jobs.RUNNING:
+        guest.inputs.end(job.id)
     body: dict[str, Any] = {"job": job.id, "state": job.state, "code": job.code, "signal": job.signal}
     # A job that nobody saw end has no code, and `exit` always has one.
     await stream.finish("end" if job.code is None else "exit", body)
@@ -58,7 +60,9 @@ async def _begin(
 
     stream.on_signal = send_signal
     taken = None
-    if stdin and job.stdin and job.state == jobs.RUNNING:
+    if job.state != jobs.RUNNING:
+        guest.inputs.end(job.id)  # it may have ended before anybody took it
+    elif stdin and job.stdin:
         taken = guest.inputs.take(job.id)
     if stdin and taken is None:
         stream.input.abandon()  # it may be on its way already

@@ -60,6 +60,14 @@ class JobInputs:
                 found.timer.cancel()
             os.close(found.fd)
 
+    def end(self, job_id: str) -> None:
+        """The job has ended: nobody reads its input any more, so the last who writes it closes it, or we now."""
+        found = self._open.get(job_id)
+        if found is not None:
+            found.ended = True
+            if not found.users:
+                self.close(job_id)
+
     def begin(self, job_id: str, given: JobInput, source: Input) -> asyncio.Future[None]:
         """Begin to write a stream's input to the job, for one who took it; the end of the input ends the job's.
 

@@ -151,6 +151,14 @@ async def test_attach_when_it_starts_a_command_then_its_input_reaches_it(own: Ma
     assert [job["id"] for job in await jobs(own)] == [started["job"]]
 
 
+async def test_attach_when_the_command_ends_before_its_input_then_nothing_stays_open(own: Machine) -> None:
+    await attach(own, line="true", stdin=True)
+    before = len(os.listdir(f"/proc/{own.pid}/fd"))
+    for line in ("true", "exit 3", "true", ":"):
+        await attach(own, line=line, stdin=True)
+    await until(lambda: len(os.listdir(f"/proc/{own.pid}/fd")) <= before)
+
+
 async def test_attach_when_its_stream_breaks_then_the_job_goes_on_and_takes_input_again(own: Machine) -> None:
     stream = await own.connect()
     await send(stream, {"op": "job.attach", "line": "read a; echo got $a; read b; echo and $b", "stdin": True}, b"x\n")
