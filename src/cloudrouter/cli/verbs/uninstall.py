@@ -38,7 +38,9 @@ def configure(parser: ArgumentParser) -> None:
         "--state", action="store_true", help="remove the book, logs, package cache and your configuration"
     )
     parser.add_argument(
-        "--all", action="store_true", help="--images (every router's on this engine), --volumes and --state together"
+        "--all",
+        action="store_true",
+        help="--volumes and --state together, and --images unless other routers have things on this engine",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be removed, and remove nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
@@ -63,12 +65,14 @@ def run(args: Namespace) -> int:
     if not _goes_on(args, doomed, kept):
         return 1
     removed: list[Item] = []
-    if transport is not None:
-        _remove_router(args, transport, plan, removed, errors)
+    ended = transport is None or _remove_router(args, transport, plan, removed, kept, errors)
     failed = bool(errors)
     for folder in folders:
-        # While something of this router is left, its book is needed to find it again.
-        if (args.state or args.all or folder.word == "runtime") and not (failed and folder.word != "runtime"):
+        if folder.word == "runtime":
+            if ended:  # A router that goes on needs its socket.
+                _remove_folder(folder, removed, errors)
+        elif (args.state or args.all) and not failed:
+            # While something of this router is left, its book is needed to find it again.
             _remove_folder(folder, removed, errors)
     _tell_result(args, removed, kept, errors)
     return 1 if errors else 0
@@ -85,12 +89,19 @@ def _sort(args: Namespace, plan: dict[str, Any], folders: list[OwnFolder]) -> tu
     ]
     chosen = {
         "machine": args.machines,
-        "image": args.images or args.all,
+        "image": args.images,
         "volume": args.volumes or args.all,
         "folder": args.state or args.all,
     }
-    doomed = [one for one in items if chosen.get(one["kind"], True)]
+    alone = _takes_images(args, plan)
+    doomed = [one for one in items if chosen.get(one["kind"], True) or (one["kind"] == "image" and alone)]
     return doomed, [one for one in items if one not in doomed]
+
+
+def _takes_images(args: Namespace, plan: dict[str, Any]) -> bool:
+    """Images that other routers may use, too, go only when they are asked for by name."""
+    shared = any(one["kind"] == "image" and one.get("shared") for one in plan.get("leftovers", ()))
+    return bool(args.images or (args.all and not shared))
 
 
 def _refuse_machines(args: Namespace, plan: dict[str, Any]) -> None:
@@ -117,9 +128,14 @@ def _goes_on(args: Namespace, doomed: list[Item], kept: list[Item]) -> bool:
 
 
 def _remove_router(
-    args: Namespace, transport: Transport, plan: dict[str, Any], removed: list[Item], errors: list[Item]
-) -> None:
-    """Everything that the router can still do, and its end."""
+    args: Namespace,
+    transport: Transport,
+    plan: dict[str, Any],
+    removed: list[Item],
+    kept: list[Item],
+    errors: list[Item],
+) -> bool:
+    """Everything that the router can still do, and its end; whether it has ended."""
 
     def delete(ref: str) -> Item:
         machine: Item = transport.call("DELETE", routes.machine(ref))
@@ -129,14 +145,16 @@ def _remove_router(
     removed += [{"kind": "machine", "name": one["id"]} for one in machines]
     errors += [{"kind": "machine", "name": ref, **error.to_json()} for ref, error in failures]
     if failures:
-        return
-    wanted = {"images": args.images or args.all, "volumes": args.volumes or args.all}
+        return False
+    wanted = {"images": _takes_images(args, plan), "volumes": args.volumes or args.all}
     answer = transport.call("POST", routes.UNINSTALL, wanted, timeout=REMOVAL_DEADLINE_S)
     removed += answer["removed"]
+    kept += [one for one in answer["kept"] if one.get("reason")]  # the others stand there already
     errors += answer["errors"]
     from cloudrouter.cli.stopping import stop_router
 
     stop_router(transport)
+    return True
 
 
 def _remove_folder(folder: OwnFolder, removed: list[Item], errors: list[Item]) -> None:
@@ -197,7 +215,9 @@ def _line(item: Item, *, hint: bool = False) -> str:
         parts.append(format_bytes(item["size_bytes"]))
     if item.get("shared"):
         parts.append("(also other routers')")
-    if hint and item["kind"] in FLAGS:
+    if item.get("reason"):
+        parts.append(output.escape(item["reason"]))
+    elif hint and item["kind"] in FLAGS:
         parts.append(output.paint(FLAGS[item["kind"]], "dim", sys.stderr))
     return "  ".join(parts)
 
