@@ -22,6 +22,13 @@ DEADLINE_S = 0.5
 
 def for_action(name: str, action: argparse.Action, before: list[str]) -> Found:
     """Candidates for one word or flag value of a verb; `before` are the verb's words that stand already."""
+    found = _for_action(name, action, before)
+    # A name that somebody else gave must not become a flag.
+    found.items = [(word, meaning) for word, meaning in found.items if not word.startswith("-")]
+    return found
+
+
+def _for_action(name: str, action: argparse.Action, before: list[str]) -> Found:
     if action.choices is not None:
         return Found((str(choice), "") for choice in action.choices)
     if action.dest == "template" or (name.startswith("templates ") and action.dest == "name"):
@@ -55,15 +62,12 @@ def _jobs(before: list[str]) -> Found:
     transport = _router()
     if transport is None or not before:
         return Found()
-    from cloudrouter.client import commands
+    from cloudrouter.client import answers, commands
 
     stream = transport.stream(routes.machine(before[0], "stream"), timeout=DEADLINE_S)
-    found = commands.ask(stream, {"op": "job.list"}, timeout=DEADLINE_S).get("jobs")
-    jobs = [job for job in found if isinstance(job, dict)] if isinstance(found, list) else []
+    jobs = answers.read_jobs(commands.ask(stream, {"op": "job.list"}, timeout=DEADLINE_S))
     return Found(
-        (str(job.get("id")), f"{job.get('state')}: {job.get('command')}")
-        for job in reversed(jobs)
-        if str(job.get("id")) not in before
+        (str(job["id"]), f"{job['state']}: {job.get('command')}") for job in reversed(jobs) if job["id"] not in before
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from cloudrouter.cli.output import escape
 from cloudrouter.cli.table import ALIASES, VERBS, aliases_of, load_verb
 from cloudrouter.wire.errors import CloudRouterError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     Items = Iterable[tuple[str, str]]
 
 WORDS, FILES, FOLDERS = "words", "files", "folders"
+PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,:/@=+")
+"""What every shell takes as it is; a candidate with anything else in it could run or become something else."""
 LEADING = (
     ("--json", "print JSON on stdout"),
     ("--verbose", "say what is asked"),
@@ -54,7 +57,7 @@ def complete(words: list[str]) -> int:
 
 def _written(shell: str, found: Found, items: list[tuple[str, str]], current: str) -> list[str]:
     """In the form that the shell's script reads: a head line, then one candidate a line."""
-    clean = [(word, meaning) for word, meaning in items if word.isprintable() and " " not in word]
+    clean = [(word, escape(" ".join(meaning.split()))) for word, meaning in items if word and PLAIN.issuperset(word)]
     if shell == "tcsh":
         return [word for word, _ in clean]
     head = f"{found.kind} {'joins' if found.joins else 'ends'}"
@@ -63,8 +66,8 @@ def _written(shell: str, found: Found, items: list[tuple[str, str]], current: st
         done = max(current.rfind(":"), current.rfind("=")) + 1
         return [head, *(word[done:] for word, _ in clean)]
     if shell == "zsh":
-        return [head, *(f"{_zsh(word)}:{' '.join(meaning.split())}" for word, meaning in clean)]
-    return [head, *(f"{word}\t{' '.join(meaning.split())}" for word, meaning in clean)]
+        return [head, *(f"{_zsh(word)}:{meaning}" for word, meaning in clean)]
+    return [head, *(f"{word}\t{meaning}" for word, meaning in clean)]
 
 
 def _zsh(word: str) -> str:

@@ -13,17 +13,23 @@ if TYPE_CHECKING:
 _BASH = """\
 # Completions of cloudrouter and cr for bash; made by `cloudrouter completion bash`.
 _cloudrouter() {
-  local current=${COMP_WORDS[COMP_CWORD]} kind joins IFS=$'\\n'
-  local -a lines=($("$1" __complete bash "${COMP_LINE:0:COMP_POINT}" 2>/dev/null))
+  local current=${COMP_WORDS[COMP_CWORD]} kind joins found=
+  local -a lines=() paths=()
+  mapfile -t lines < <("$1" __complete bash "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
   IFS=' ' read -r kind joins <<<"${lines[0]}"
   COMPREPLY=("${lines[@]:1}")
   [[ $joins == joins ]] && compopt -o nospace
   [[ ${#COMPREPLY[@]} -eq 0 ]] || [[ $joins == joins ]] || return
   [[ ${#COMPREPLY[@]} -eq 0 && $kind != words ]] && compopt -o filenames +o nospace
   case $kind in
-    files) COMPREPLY+=($(compgen -f -- "$current")) ;;
-    folders) COMPREPLY+=($(compgen -d -- "$current")) ;;
+    files) mapfile -t paths < <(compgen -f -- "$current") ;;
+    folders) mapfile -t paths < <(compgen -d -- "$current") ;;
   esac
+  # bash quotes the names of files itself when nothing else is offered.
+  for found in "${paths[@]}"; do
+    [[ $joins == joins && ${#lines[@]} -gt 1 ]] && printf -v found %q "$found"
+    COMPREPLY+=("$found")
+  done
 }
 complete -F _cloudrouter cloudrouter cr
 """

@@ -42,7 +42,8 @@ def parse(text: str, path: str, environ: Mapping[str, str]) -> dict[str, str]:
             raise _fault(path, line, "it does not begin with KEY=")
         if not equals:
             if name not in environ:
-                raise _fault(path, line, f"{name} alone asks for your own value, and there is none")
+                # The name is not repeated either: it may be a line of a secret that goes over several.
+                raise _fault(path, line, "KEY alone asks for your own value, and there is none of that name")
             found[name] = environ[name]
             end_at = end
         else:

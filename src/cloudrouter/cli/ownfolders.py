@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 STATE_ENTRIES = frozenset(
     {
         "router.db", "router.db-wal", "router.db-shm", "router.db-journal", "router-id", "router.lock", "logs", "ca",
-        "memory", "packages",
+        "memory", "packages", "images.json", "images.json.part",
     }
 )  # fmt: skip
 TEMPLATES = "templates.toml"

@@ -35,7 +35,8 @@ async def ensure(engine: Engine, *, env: Mapping[str, str], note: Note, refresh:
     """
     if not refresh:
         for reference in (PULLED, OWN):
-            if await engine.inspect_image(reference) is not None:
+            facts = await engine.inspect_image(reference)
+            if facts is not None and (facts.made_here or reference == PULLED):
                 note(f"{reference} is here already")
                 return reference
     reason = await pulling.pull(engine, PULLED, note=note)

@@ -38,7 +38,7 @@ async def load(name: str) -> Recipe:
 async def is_current(engine: Engine, wanted: Recipe) -> bool:
     """The engine has exactly this image."""
     facts = await engine.inspect_image(wanted.reference)
-    return facts is not None and facts.labels.get(LABEL_DIGEST) == wanted.digest
+    return facts is not None and facts.made_here and facts.labels.get(LABEL_DIGEST) == wanted.digest
 
 
 async def build(
@@ -98,7 +98,8 @@ class _Build:
         last = part is self._wanted.parts[-1]
         if last or (self._rebuild and part.ages):
             return True
-        return await self._engine.inspect_image(part.reference) is None
+        facts = await self._engine.inspect_image(part.reference)
+        return facts is None or not facts.made_here
 
     async def _make(self, part: Part) -> None:
         order = await self._order(part)

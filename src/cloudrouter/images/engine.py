@@ -19,6 +19,8 @@ class ImageFacts:
     labels: Mapping[str, str]
     size_bytes: int
     created_at: float
+    made_here: bool = True
+    """A build of ours made it, or the engine does not know it from any registry: its tags can be believed."""
 
 
 @dataclass(frozen=True)

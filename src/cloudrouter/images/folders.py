@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from cloudrouter.images import failures, host, pulling, recipe, references
+from cloudrouter.images import dockerfiles, failures, host, pulling, recipe, references
 from cloudrouter.images.engine import BuildOrder, Engine, Progress
 from cloudrouter.images.steps import TAIL_LINES, clean_lines, is_noise, read_step
 from cloudrouter.wire.errors import CloudRouterError, InvalidSpec, NotFound, ProviderBug
@@ -87,10 +87,12 @@ async def _run(engine: Engine, order: FolderBuild, tar: AsyncIterator[bytes], ta
         recipe.LABEL_PART: "",
         recipe.LABEL_DIGEST: "",
     }
+    buildargs = {**order.proxies, **order.buildargs}
+    watched = dockerfiles.Watched(engine, tar, order.dockerfile, buildargs)
     build = BuildOrder(
-        context=tar,
+        context=watched.pieces(),
         tag=tag,
-        buildargs={**order.proxies, **order.buildargs},
+        buildargs=buildargs,
         labels=labels,
         dockerfile=order.dockerfile,
         target=order.target,
@@ -105,8 +107,10 @@ async def _run(engine: Engine, order: FolderBuild, tar: AsyncIterator[bytes], ta
                     told.end()
                     raise _failure(order, told, str(event["error"]))
                 told.feed(str(event.get("stream") or ""))
-    except InvalidSpec as refusal:
-        if refusal.fix:
+    except CloudRouterError as refusal:
+        if watched.fault is not None:
+            raise watched.fault from None
+        if refusal.fix or not isinstance(refusal, InvalidSpec):
             raise
         # The engine would not even begin: a Dockerfile that cannot be read, a stage that is not there.
         raise failures.of_folder(order.source, "", refusal.message, ()) from refusal

@@ -64,7 +64,8 @@ async def find(engine: Engine, name: str) -> str | None:
         return None
     wanted = await _plan(name, base)
     facts = await engine.inspect_image(wanted.reference)
-    return wanted.reference if facts is not None and facts.labels.get(recipe.LABEL_DIGEST) == wanted.digest else None
+    is_current = facts is not None and facts.made_here and facts.labels.get(recipe.LABEL_DIGEST) == wanted.digest
+    return wanted.reference if is_current else None
 
 
 async def layer(
@@ -92,7 +93,8 @@ async def layer(
         await build.build(engine, RUNTIME, progress=progress, env=env)
         wanted = await _plan(name, base)
         async with build.only_one(engine, wanted.reference):
-            if refresh or await engine.inspect_image(wanted.reference) is None:
+            facts = await engine.inspect_image(wanted.reference)
+            if refresh or facts is None or not facts.made_here:
                 await _put_together(engine, wanted, steps, from_scratch=refresh)
         return wanted.reference
 

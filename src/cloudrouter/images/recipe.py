@@ -105,7 +105,10 @@ def load(name: str) -> Recipe:
 
 def is_ours(facts: ImageFacts) -> bool:
     """Whether CloudRouter made the image. Labels alone do not say so: they come along with `FROM cloudrouter/core`,
-    and anybody can write them into an image; our tags stand on nothing else."""
+    and anybody can write them into an image. A tag can come from a registry or be moved, which the engine's side tells.
+    """
+    if not facts.made_here:
+        return False
     digest = facts.labels.get(LABEL_DIGEST) or ""
     built = facts.labels.get(LABEL_IMAGE) == BUILT
     return any(

@@ -15,6 +15,10 @@ _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?/)?"
 _TAG = r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
 _NAME = re.compile(f"{_HOST}{_PART}(?:/{_PART})*{_TAG}")
 _ID = re.compile(r"sha256:[0-9a-f]{12,64}")
+_HUB = re.compile(
+    r"(?:(?:index|registry|registry-1|registry\.hub)\.)?docker\.(?:io|com)(?::\d{1,5})?/|localhost/", re.I
+)
+"""Registries that engines leave unsaid in the names of what they fetched there."""
 _BUILD = re.compile(r"build:([a-z0-9][a-z0-9._-]{0,62})@([0-9a-f]{12})")
 
 
@@ -48,9 +52,14 @@ def short_id(image_id: str) -> str:
     return image_id.removeprefix("sha256:")[:12]
 
 
+def is_own(name: str) -> bool:
+    """Whether an engine would keep it below OWN, however it is spelled."""
+    return _HUB.sub("", name, count=1).startswith(OWN) if _HUB.match(name) else name.startswith(OWN)
+
+
 def may_be_pulled(name: str) -> bool:
     """Whether a registry may be asked for it."""
-    return not (name.startswith(OWN) or _BUILD.fullmatch(name) or _ID.fullmatch(name))
+    return not (is_own(name) or _BUILD.fullmatch(name) or _ID.fullmatch(name))
 
 
 def split(reference: str) -> tuple[str, str]:

@@ -69,7 +69,7 @@ async def read(engine: Engine) -> list[Item]:
         )
         for one in images
     ]
-    if root is not None:
+    if root is not None and root.made_here:
         items.append(Item(root, base.OWN, BASE, "", current=True, in_use=root.id in used))
     return sorted(items, key=lambda item: -item.facts.created_at)
 

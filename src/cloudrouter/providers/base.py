@@ -279,7 +279,7 @@ class Leftover:
     """By which `remove_leftover` finds it."""
     size_bytes: int | None = None
     shared: bool = False
-    """Other routers on the same backend use it too; for them it would have to be made again."""
+    """Other routers have things on the same backend and may use it, too; for them it would have to be made again."""
 
 
 @runtime_checkable

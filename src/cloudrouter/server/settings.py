@@ -59,7 +59,10 @@ def from_environment(env: Mapping[str, str], uid: int | None = None) -> Settings
         default_provider=env.get("CLOUDROUTER_PROVIDER") or "docker",
         default_image=env.get("CLOUDROUTER_IMAGE") or "core",
         unconfirmed_grace_s=float(env.get("CLOUDROUTER_UNCONFIRMED_GRACE") or 120),
-        provider_options={"memory": {"root": f"{state_dir}/memory"}},
+        provider_options={
+            "memory": {"root": f"{state_dir}/memory"},
+            "docker": {"images_file": f"{state_dir}/images.json"},
+        },
         package_cache_bytes=_cache_bytes(env.get("CLOUDROUTER_PACKAGE_CACHE_SIZE", "")),
         package_mirrors=_mirrors(env.get("CLOUDROUTER_PACKAGE_MIRRORS", "")),
     )

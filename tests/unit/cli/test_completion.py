@@ -17,11 +17,13 @@ from cloudrouter.cli import completing, completionscripts
 from cloudrouter.cli.completing import candidates, split_line
 from cloudrouter.cli.table import VERBS
 from cloudrouter.client import commands
+from cloudrouter.wire import routes
 from cloudrouter.wire.errors import Unreachable
 
 from .conftest import MACHINE, Cli, FakeTransport
 
 OTHER = {**MACHINE, "id": "cr_4hq2wn8t", "name": "", "state": "stopped"}
+JOB = {"id": "job_4tq8w2", "state": "running", "code": None, "command": "x"}
 PROGRAM = """\
 #!{python}
 import sys
@@ -100,11 +102,33 @@ def test_job_when_half_typed_then_is_one_of_that_machine(
     def ask(stream: str, request: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         assert (stream, request) == ("stream of /v1/machines/my-project/stream", {"op": "job.list"})
         assert timeout <= 1
-        return {"jobs": [{"id": "job_4tq8w2", "state": "running", "command": "x"}, "junk", {"id": "job_old222"}]}
+        return {"jobs": [JOB, {**JOB, "id": "job_222222", "state": "exited", "code": 0}]}
 
     assert transport
     monkeypatch.setattr(commands, "ask", ask)
-    assert words("cloudrouter logs my-project ") == ["job_old222", "job_4tq8w2"]
+    assert words("cloudrouter logs my-project ") == ["job_222222", "job_4tq8w2"]
+
+
+@pytest.mark.parametrize(
+    "told", ["junk", {**JOB, "id": "job_$(id)x"}, {**JOB, "id": "-y"}, {**JOB, "state": "up"}, {"id": "job_222222"}]
+)
+def test_jobs_when_the_machine_lies_about_one_then_none_is_offered(
+    cli: Cli, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch, told: Any
+) -> None:
+    assert transport
+    monkeypatch.setattr(commands, "ask", lambda *_words, **_more: {"jobs": [JOB, told]})
+    assert cli("__complete", "fish", "logs", "my-project", "") == (0, "words ends\n", "")
+
+
+@pytest.mark.parametrize("shell", ["fish", "zsh"])
+def test_meaning_when_hostile_then_is_one_line_that_harms_no_terminal(
+    cli: Cli, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    assert transport
+    job = {**JOB, "command": "a\nb\tc \x1b]0;gotcha\x07\u202e"}
+    monkeypatch.setattr(commands, "ask", lambda *_words, **_more: {"jobs": [job]})
+    _head, line = cli("__complete", shell, "logs", "my-project", "").out.splitlines()
+    assert line[len("job_4tq8w2 ") :] == "running: a b c \\x1b]0;gotcha\\x07\\u202e"
 
 
 @pytest.mark.parametrize("answer", [{"machines": None}, {"machines": ["x", 5]}, [], None, Unreachable("busy")])
@@ -123,6 +147,32 @@ def test_names_when_hostile_then_never_reach_the_shell(cli: Cli, transport: Fake
     transport.answers["GET", "/v1/machines"] = {"machines": bad}
     out = cli("__complete", "bash", "cloudrouter status ").out
     assert out.splitlines() == ["words ends", "cr_7k2m9xqd", "cr_7k2m9xqd", "cr_7k2m9xqd", "fine", "cr_7k2m9xqd"]
+
+
+RUNNING = ["a;id", "a&id", "a|id", "$(id)", "`id`", "a$IFS", "!!", "*", "a?", "{a,b}", "~", "a'b", 'a"b', "a\\b", "a>b"]
+"""Words that bash would run, expand or read on from, were they put on its line as they are."""
+
+
+@pytest.mark.parametrize("shell", ["bash", "tcsh", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("words", "route", "word"),
+    [
+        ("status", routes.MACHINES, "machines"),
+        ("cp", routes.MACHINES, "machines"),
+        ("volume rm", routes.VOLUMES, "volumes"),
+        ("start --image", routes.IMAGES, "images"),
+    ],
+)
+def test_names_when_a_shell_would_obey_them_then_are_not_offered(
+    cli: Cli, transport: FakeTransport, shell: str, words: str, route: str, word: str
+) -> None:
+    names = [*RUNNING, "--all", "-y", "ab-1:x"]
+    transport.answers["GET", route] = {word: [{"name": name, "id": name, "state": "running"} for name in names]}
+    line = [f"cloudrouter {words} "] if shell in ("bash", "tcsh") else [*words.split(), ""]
+    out = cli("__complete", shell, *line).out.replace("\\:", ":").splitlines()
+    lines = out if shell == "tcsh" else out[1:]
+    assert lines
+    assert all(line.startswith("ab-1:x") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +250,17 @@ def test_bash_when_it_asks_then_gets_the_candidates(line: str, broken: list[str]
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     assert sorted(shell("bash", "-c", script)) == found
+
+
+def test_bash_when_a_file_beside_machines_has_a_hostile_name_then_it_is_quoted(program: Path) -> None:
+    (program.parent / "work" / "my$(touch bad);touch bad").write_text("")
+    script = (
+        f"{completionscripts.SCRIPTS['bash']}\ncompopt() {{ :; }}\nCOMP_LINE='cloudrouter cp my' COMP_POINT=17\n"
+        "COMP_WORDS=(cloudrouter cp my) COMP_CWORD=2\n_cloudrouter cloudrouter\n"
+        'for one in "${COMPREPLY[@]}"; do eval "printf \'%s\\n\' $one"; done'
+    )
+    assert sorted(shell("bash", "-c", script)) == ["my$(touch bad);touch bad", "my-file", "my-project:"]
+    assert not (program.parent / "work" / "bad").exists()
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

@@ -45,6 +45,7 @@ def test_file_when_read_then_has_the_variables(text: str, found: dict[str, str])
         ('A=1\nB="hunter2" rest\n', 2),
         ("A=1\n\nMISSING\n", 3),
         ("=hunter2", 1),
+        ("KEY=-----BEGIN\nhunter2\n", 2),
     ],
 )
 def test_file_when_broken_then_the_line_is_named_and_no_value(text: str, line: int) -> None:

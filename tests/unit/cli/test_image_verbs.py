@@ -249,9 +249,11 @@ def test_prune_that_is_declined_removes_nothing(
         return False
 
     monkeypatch.setattr(asking, "confirm", no)
-    assert cli("image", "prune").code == 0
+    assert cli("image", "prune").code == 1
     assert asked == ["Remove this image?"]
-    assert wanted(transport) == [(False, True)]
+    found = cli("image", "prune", "--json")
+    assert (found.code, found.json) == (1, {"images": [], "kept": [], "freed_bytes": 0, "dry_run": False})
+    assert wanted(transport) == [(False, True), (False, True)]
 
 
 @pytest.mark.flag("image prune --all")

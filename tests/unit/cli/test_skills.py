@@ -266,6 +266,7 @@ def test_install_when_for_a_project_then_writes_there_and_tells_programs(
                 "path": str(path),
                 "state": "absent",
                 "version": None,
+                "reason": None,
                 "action": "installed",
                 "backup": None,
             }
@@ -322,6 +323,89 @@ def test_install_when_the_file_itself_is_a_link_then_its_target_stays(cli: Cli, 
     assert (done.code, "is a symbolic link" in done.err) == (1, True)
     assert precious.read_text() == "mine"
     assert path.is_symlink()
+
+
+@pytest.fixture
+def one_link(cli: Cli, home: Path) -> Path:
+    """A copy for Cursor, and for Claude Code a link to a copy of ours."""
+    cli("skills", "install", "--agent", "cursor")
+    path = skill_in(home)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(skill_in(home, "cursor"))
+    return path
+
+
+def test_install_when_one_copy_is_refused_then_the_others_are_written(cli: Cli, home: Path, one_link: Path) -> None:
+    done = cli("skills", "install", "--agent", "claude", "--agent", "gemini", "--json")
+    assert done.code == 1
+    assert {row["agents"][0]: (row["state"], row["action"]) for row in done.json["skills"]} == {
+        "claude": ("refused", "refused"), "gemini": ("absent", "installed"),
+    }  # fmt: skip
+    assert done.json["skills"][0]["reason"] == f"{one_link} is a symbolic link; it is left alone."
+    assert "is a symbolic link" in done.err
+    assert skill_in(home, "gemini").exists()
+    assert one_link.is_symlink()
+
+
+def test_ls_when_one_copy_is_refused_then_is_a_row_with_the_reason(cli: Cli, one_link: Path) -> None:
+    done = cli("skills", "ls")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("claude")]
+    assert (done.code, line.split()[:2]) == (0, ["claude", "refused"])
+    assert f"{one_link} is a symbolic link" in done.err
+    shown = {row["agent"]: row for row in cli("skills", "ls", "--json").json["skills"]}
+    assert (shown["claude"]["state"], shown["cursor"]["state"]) == ("refused", "current")
+    assert "is a symbolic link" in shown["claude"]["reason"]
+
+
+def test_diff_when_one_copy_is_refused_then_compares_the_others(cli: Cli, home: Path, one_link: Path) -> None:
+    assert cli("skills", "diff").code == 0
+    skill_in(home, "gemini", OLDER)
+    done = cli("skills", "diff")
+    assert (done.code, "-# CloudRouter, as it was\n" in done.out) == (1, True)
+    assert f"{one_link} is a symbolic link" in done.err
+    rows = {row["path"]: row for row in cli("skills", "diff", "--json").json["skills"]}
+    assert (rows[str(one_link)]["state"], rows[str(one_link)]["diff"]) == ("refused", [])
+
+
+def test_uninstall_when_one_copy_is_refused_then_it_stays_and_the_others_go(
+    cli: Cli, home: Path, one_link: Path
+) -> None:
+    rows = cli("skills", "uninstall", "--agent", "claude", "--json").json["skills"]
+    assert [(row["state"], row["action"]) for row in rows] == [("refused", "left")]
+    done = cli("skills", "uninstall")
+    assert done.code == 0
+    assert f"left as it is  {one_link}" in done.out
+    assert "is a symbolic link" in done.out
+    assert not skill_in(home, "cursor").exists()
+    assert one_link.is_symlink()
+
+
+def test_remove_when_the_copy_was_edited_after_the_look_then_it_stays(home: Path) -> None:
+    path = skill_in(home, content=text.stamped(text.packaged()))
+    (place,) = places([AGENTS["claude"]], None, {"HOME": str(home)})
+    copy = Copy(place)
+    path.write_bytes(b"just now")
+    with pytest.raises(Conflict):
+        copy.remove("20261124")
+    assert path.read_bytes() == b"just now"
+
+
+def test_uninstall_when_one_copy_is_edited_meanwhile_then_the_others_go(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("skills", "install", "--agent", "claude", "--agent", "cursor")
+    path, remove = skill_in(home), Copy.remove
+
+    def edited(copy: Copy, today: str) -> str | None:
+        path.write_bytes(b"just now")
+        return remove(copy, today)
+
+    monkeypatch.setattr(Copy, "remove", edited)
+    done = cli("skills", "uninstall", "--json")
+    acted = {row["agents"][0]: row["action"] for row in done.json["skills"] if row["action"] != "absent"}
+    assert (done.code, acted) == (1, {"claude": "refused", "cursor": "removed"})
+    assert path.read_bytes() == b"just now"
+    assert not skill_in(home, "cursor").exists()
 
 
 def test_install_when_a_pipe_or_folder_stands_there_then_is_refused_at_once(cli: Cli, home: Path) -> None:

@@ -269,6 +269,24 @@ def test_check_when_a_file_is_broken_then_says_so_and_still_reads_the_other(cli:
     assert [(file["source"], file["error"] is None) for file in files] == [("user", False), ("project", True)]
 
 
+def test_check_when_a_build_leads_out_of_the_project_then_is_that_files_error(
+    cli: Cli, own: Path, project: Path
+) -> None:
+    own.write_text("[mine]\nenv = { A = '$NOT_SET_HERE' }\n")
+    project.write_text("[out]\nbuild = '../..'\n[after]\nenv = { A = '$NOT_SET_HERE' }\n")
+    found = cli("templates", "check")
+    assert found.code == 2
+    assert f"{own}: mine: well" in found.out
+    assert "[out] build: it leads out of the project" in found.out
+    assert "[after] takes NOT_SET_HERE" in found.out
+    done = cli("templates", "check", "--json")
+    assert done.code == 2
+    assert [(file["source"], file["error"] is None) for file in done.json["files"]] == [
+        ("user", True),
+        ("project", False),
+    ]
+
+
 def test_check_when_there_is_no_file_then_says_how_to_begin(cli: Cli) -> None:
     found = cli("templates", "check")
     assert (found.code, found.out) == (0, "")

@@ -62,7 +62,8 @@ def test_uninstall_when_nothing_more_is_said_then_network_and_router_go_and_the_
         pytest.param(["--images"], True, False, 2, marks=pytest.mark.flag("uninstall --images")),
         pytest.param(["--volumes"], False, True, 2, marks=pytest.mark.flag("uninstall --volumes")),
         pytest.param(["--state"], False, False, 0, marks=pytest.mark.flag("uninstall --state")),
-        pytest.param(["--all"], True, True, 0, marks=pytest.mark.flag("uninstall --all")),
+        pytest.param(["--all"], False, True, 0, marks=pytest.mark.flag("uninstall --all")),
+        pytest.param(["--all", "--images"], True, True, 0),
     ],
 )
 def test_uninstall_when_more_is_said_then_that_goes_too(
@@ -76,7 +77,8 @@ def test_uninstall_when_more_is_said_then_that_goes_too(
 @pytest.mark.flag("uninstall --dry-run")
 def test_uninstall_when_dry_then_shows_and_changes_nothing(cli: Cli, host: FakeTransport, places: Path) -> None:
     found = cli("uninstall", "--all", "--dry-run", "--json")
-    assert [one["kind"] for one in found.json["would_remove"]] == ["network", "volume", "image", "folder", "folder"]
+    assert [one["kind"] for one in found.json["would_remove"]] == ["network", "volume", "folder", "folder"]
+    assert [one["kind"] for one in found.json["kept"]] == ["image"]
     assert found.json["removed"] == []
     assert [method for method, _path, _body in host.asked] == ["GET"]
     assert len(exists(places)) == 3
@@ -84,6 +86,28 @@ def test_uninstall_when_dry_then_shows_and_changes_nothing(cli: Cli, host: FakeT
     assert "This is removed:\n  network           cloudrouter-ab\n" in shown
     assert "cloudrouter/core:1  1 MiB  (also other routers')  --images\n" in shown
     assert f"{places / 'state'}  200 B  --state" in shown
+
+
+@pytest.mark.flag("uninstall --all")
+def test_uninstall_when_no_other_router_has_anything_here_then_all_takes_the_images_too(
+    cli: Cli, host: FakeTransport
+) -> None:
+    host.answers[GET]["leftovers"] = [{**IMAGE, "shared": False}]
+    assert cli("uninstall", "-y", "--all").code == 0
+    assert host.asked[-1][2] == {"images": True, "volumes": True}
+
+
+def test_uninstall_when_an_image_is_in_use_then_stays_with_its_reason_and_nothing_failed(
+    cli: Cli, host: FakeTransport, places: Path
+) -> None:
+    host.answers[POST] = {"removed": [], "kept": [{**IMAGE, "reason": "Containers still use it."}], "errors": []}
+    found = cli("uninstall", "-y", "--all", "--images")
+    assert found.code == 0
+    assert (
+        "kept  image             cloudrouter/core:1  1 MiB  (also other routers')  Containers still use it.\n"
+        in found.err
+    )
+    assert exists(places) == []
 
 
 @pytest.mark.flag("uninstall --machines")

@@ -232,6 +232,19 @@ def test_rm_when_all_and_nobody_can_be_asked_then_nothing_is_removed(
     assert [method for method, _path, _body in transport.asked] == ["GET"]
 
 
+@pytest.mark.flag("volume rm --all")
+def test_rm_when_all_and_machines_have_some_then_those_stay_and_are_named(cli: Cli, transport: FakeTransport) -> None:
+    used = volume("used", machines=[USE, {**USE, "id": "cr_4hq2wn8t", "name": ""}])
+    transport.answers["GET", routes.VOLUMES] = {"volumes": [volume("a"), used]}
+    transport.answers["DELETE", routes.volume("a")] = {"removed": "a"}
+    found = cli("volume", "rm", "--all", "--yes")
+    assert found == (0, "a  removed\n", "used stays: used by web, cr_4hq2wn8t.\n")
+    transport.answers["GET", routes.VOLUMES] = {"volumes": [used]}
+    found = cli("volume", "rm", "--all", "--json")
+    assert (found.code, found.json) == (0, {"removed": [], "errors": []})
+    assert "used stays" in found.err
+
+
 @pytest.mark.parametrize(("answer", "removed"), [("y\n", "a  removed\n"), ("n\n", ""), ("", "")])
 def test_rm_when_all_and_asked_then_the_answer_decides(
     cli: Cli, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch, answer: str, removed: str
@@ -242,7 +255,7 @@ def test_rm_when_all_and_asked_then_the_answer_decides(
     monkeypatch.setattr("cloudrouter.cli.output.is_terminal", lambda _stream: True)
     monkeypatch.setenv("NO_COLOR", "1")
     found = cli("volume", "rm", "--all")
-    assert found.out == removed
+    assert (found.code, found.out) == (0 if removed else 1, removed)
     assert "Remove 1 volume with all that is in them: a?" in found.err
 
 

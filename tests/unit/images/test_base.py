@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,10 @@ def is_running(pid: int) -> bool:
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+async def test_ensure_when_a_registrys_image_bears_our_bases_name_then_it_is_not_taken() -> None:
+    engine = FakeEngine()
+    facts = engine.add(base.OWN)
+    engine.images[facts.id] = replace(facts, made_here=False)
+    assert await base.ensure(engine, env={"PATH": "/nowhere"}, note=lambda text: None) == base.PULLED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from tests.unit.images.fakes import FakeEngine, names_in, read_from
 
 from cloudrouter.images import base, payload, recipe
-from cloudrouter.images.build import build
+from cloudrouter.images.build import build, is_current
 from cloudrouter.images.engine import BuildOrder
 from cloudrouter.wire.errors import CloudRouterError, NoCapacity, NotFound, ProviderBug, Unreachable
 
@@ -208,3 +209,15 @@ async def test_unknown_image_is_refused_before_anything_happens(env: dict[str, s
     with pytest.raises(NotFound):
         await build(engine, "nope", progress=lambda event: None, env=env)
     assert not engine.orders
+
+
+async def test_parts_and_image_that_only_bear_our_tag_are_made_again(env: dict[str, str]) -> None:
+    engine = FakeEngine()
+    wanted = recipe.load("core")
+    for part in wanted.parts:
+        facts = engine.add(part.reference, {recipe.LABEL_DIGEST: part.digest, recipe.LABEL_IMAGE: "core"})
+        engine.images[facts.id] = replace(facts, made_here=part.name == "core-node")
+    assert not await is_current(engine, wanted)
+    await run(engine, env)
+    assert built(engine) == ["core-tools", "core"]
+    assert await is_current(engine, wanted)

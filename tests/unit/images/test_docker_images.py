@@ -15,6 +15,7 @@ from aiohttp import web
 
 from cloudrouter.images import layering, recipe
 from cloudrouter.images.engine import BuildOrder, ImageSettings
+from cloudrouter.images.known import Known
 from cloudrouter.providers.base import Images
 from cloudrouter.providers.docker.images import DockerEngine, DockerImages
 from cloudrouter.wire.errors import Conflict, InvalidSpec, NoCapacity, NotFound, ProviderBug, Unreachable
@@ -323,3 +324,65 @@ async def test_remove_image_that_is_missing_is_not_found(engine: Scripted, docke
     engine.says("GET /containers/json", [])
     with pytest.raises(NotFound, match="called"):
         await DockerImages(docker).remove_image("core")
+
+
+def shown(reference: str, key: str, digest: str, *, digests: list[str] | None = None) -> dict[str, Any]:
+    labels = {recipe.LABEL_IMAGE: "core", recipe.LABEL_DIGEST: digest}
+    return {**image(key, [reference], labels), "Config": {"Labels": labels}, "RepoDigests": digests or []}
+
+
+async def test_image_that_a_registry_gave_is_never_ours_whatever_its_tag_and_labels_say(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    wanted, images = recipe.load("core"), DockerImages(docker)
+    path = f"GET /images/{wanted.reference}/json"
+    engine.says(path, shown(wanted.reference, "sha256:1", wanted.digest))
+    assert await images.resolve_image("core") == wanted.reference
+    pulled = shown(wanted.reference, "sha256:1", wanted.digest, digests=["cloudrouter/core@sha256:ab"])
+    engine.says(path, pulled)
+    engine.says("GET /images/json", [pulled])
+    assert await images.resolve_image("core") is None
+    assert await images.resolve_image(wanted.reference) is None
+    (found,) = await images.engine.find_images(label=recipe.LABEL_IMAGE)
+    assert not recipe.is_ours(found)
+    # What this router built stays its own, though a person pushes it somewhere.
+    images.engine.known.remember("sha256:1", wanted.reference)
+    assert await images.resolve_image("core") == wanted.reference
+
+
+async def test_image_that_took_the_tag_of_a_build_of_ours_is_not_ours(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    wanted, images = recipe.load("core"), DockerImages(docker)
+    images.engine.known.remember("sha256:1", wanted.reference)
+    engine.says(f"GET /images/{wanted.reference}/json", shown(wanted.reference, "sha256:2", wanted.digest))
+    assert await images.resolve_image("core") is None
+
+
+async def test_image_without_a_name_is_not_taken_for_one_of_a_registry(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    engine.says("GET /images/json", [shown("<none>:<none>", "sha256:1", "d", digests=["<none>@<none>"])])
+    (found,) = await DockerEngine(docker).find_images(label=recipe.LABEL_IMAGE)
+    assert (found.tags, found.made_here) == ((), True)
+
+
+async def test_build_that_the_engine_finished_is_remembered_by_its_id(
+    engine: Scripted, docker: aiodocker.Docker
+) -> None:
+    known = Known()
+    engine.streams("POST /build", b'{"aux":{"ID":"sha256:1"}}\n{"stream":"x"}\n')
+    async with aclosing(DockerEngine(docker, known).build(ORDER)) as events:
+        assert len([event async for event in events]) == 2
+    engine.streams("POST /build", b'{"aux":{"ID":"sha256:2"}}\n{"error":"no"}\n')
+    async with aclosing(DockerEngine(docker, known).build(ORDER)) as events:
+        assert len([event async for event in events]) == 2
+    assert (known.has("sha256:1"), known.has("sha256:2"), known.gave([ORDER.tag])) == (True, False, True)
+
+
+async def test_import_is_remembered_by_its_id(engine: Scripted, docker: aiodocker.Docker) -> None:
+    engine.streams("POST /images/create", b'{"status":"sha256:1"}\n')
+    engine.says("GET /images/a/b:c/json", image("sha256:1", ["a/b:c"], {}))
+    known = Known()
+    await DockerEngine(docker, known).import_tar(two_chunks(), reference="a/b:c", changes=[])
+    assert known.has("sha256:1")

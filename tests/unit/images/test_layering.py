@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -200,3 +201,14 @@ def test_dockerfile_brings_the_guest_last_and_sets_what_machines_need() -> None:
     )
     for line in ("ENTRYPOINT []", "HEALTHCHECK NONE", "STOPSIGNAL SIGTERM", "USER 0:0"):
         assert f"\n{line}\n" in text
+
+
+async def test_layer_that_only_bears_our_tag_is_made_again(engine: FakeEngine) -> None:
+    reference, _ = await layer(engine)
+    facts = await engine.inspect_image(reference)
+    assert facts is not None
+    engine.images[facts.id] = replace(facts, made_here=False)
+    assert await layering.find(engine, "debian:trixie") is None
+    before = len(layers(engine))
+    assert (await layer(engine))[0] == reference
+    assert len(layers(engine)) == before + 1

@@ -63,7 +63,16 @@ def test_build_name_of_any_folder_can_be_asked_for_again(folder: str) -> None:
     assert references.engine_reference(name) == f"cloudrouter/build:{ID}"
 
 
-@pytest.mark.parametrize("name", ["cloudrouter/core:x", f"build:a@{ID}", f"sha256:{ID}"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cloudrouter/core:x", "docker.io/cloudrouter/core:x", "index.docker.io/cloudrouter/core:x",
+        "registry-1.docker.io/cloudrouter/core:x", "registry.hub.docker.com/cloudrouter/core",
+        "Docker.IO:443/cloudrouter/a",
+        "localhost/cloudrouter/core:x", f"build:a@{ID}", f"sha256:{ID}",
+    ],
+)  # fmt: skip
 def test_own_names_are_never_asked_of_a_registry(name: str) -> None:
     assert not references.may_be_pulled(name)
-    assert references.may_be_pulled("debian")
+    for other in ("debian", "docker.io/debian", "localhost:5000/cloudrouter/core:x", "docker.io.evil/cloudrouter/x"):
+        assert references.may_be_pulled(other)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from cloudrouter.images import recipe
+from cloudrouter.images.engine import ImageFacts
 from cloudrouter.providers.base import MachineSpec, Need
 from cloudrouter.providers.docker import DockerProvider, api, containers
-from cloudrouter.providers.docker.images import DockerImages
+from cloudrouter.providers.docker.images import DockerEngine, DockerImages
 from cloudrouter.providers.errors import (
     Conflict,
     InvalidSpec,
@@ -266,3 +268,22 @@ def test_translate_when_permission_is_denied_then_names_the_group() -> None:
     error = api.translate(PermissionError(13, "Permission denied"), where="/var/run/docker.sock")
     assert type(error) is NotConfigured
     assert "docker" in error.fix
+
+
+async def test_helper_when_an_image_only_looks_like_ours_then_is_a_build_of_this_router(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = new_provider(tmp_path, helper_image="", images_file=str(tmp_path / "images.json"))
+    labels = {recipe.LABEL_IMAGE: "core", recipe.LABEL_DIGEST: "0123456789abcdef"}
+
+    def facts(key: str, created_at: float, *, made_here: bool = True) -> ImageFacts:
+        return ImageFacts(key, ("cloudrouter/core:0123456789ab",), labels, 1, created_at, made_here)
+
+    async def found(*_args: object, **_named: object) -> list[ImageFacts]:
+        return [facts("own", 1), facts("loaded", 2), facts("pulled", 3, made_here=False)]
+
+    monkeypatch.setattr(DockerEngine, "find_images", found)
+    assert await provider._containers.helper_image() == "loaded"
+    provider._known.remember("own", "cloudrouter/core:0123456789ab")
+    assert await provider._containers.helper_image() == "own"
+    await provider.aclose()

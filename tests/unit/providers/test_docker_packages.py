@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cloudrouter.images.known import Known
 from cloudrouter.providers.base import MachineSpec
 from cloudrouter.providers.docker.config import DockerConfig
 from cloudrouter.providers.docker.containers import Containers
@@ -46,6 +47,7 @@ async def create(api: Api, *, is_local: bool = True, door: str | None = "/s/door
         walls=unused,
         volumes=unused,
         config=DockerConfig(),
+        known=Known(),
     )
     spec = MachineSpec(MACHINE, "me", "r", "core:1", 1.0, 1 << 30, GuestBoot(MACHINE, "ab" * 32), package_door=door)
     return await containers._post(spec, "", HostFacts(2, 1 << 34, is_local, is_podman=False))

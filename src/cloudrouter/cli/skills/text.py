@@ -17,6 +17,8 @@ _HASH = re.compile(rb'^  cloudrouter-sha256: "([0-9a-f]{64})"\n', re.M)
 
 ABSENT, CURRENT, OLDER, NEWER, EDITED, FOREIGN = "absent", "current", "older", "newer", "edited", "foreign"
 """What a place can hold: nothing, our text, an unedited one of another version, an edited one, somebody else's."""
+REFUSED = "refused"
+"""A place that is not even read, such as one behind a link that leads elsewhere."""
 
 
 def packaged() -> str:

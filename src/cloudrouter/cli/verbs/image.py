@@ -126,7 +126,9 @@ def prune(args: Namespace) -> int:
         count = len(found["images"])
         question = f"Remove {'this image' if count == 1 else f'these {count} images'}?"
         if not confirm(question, yes=args.yes, verb="image prune"):
-            return 0
+            if args.json:
+                output.say_json({"images": [], "kept": [], "freed_bytes": 0, "dry_run": False})
+            return 1
         found = transport.call("POST", routes.IMAGE_PRUNE, {**body, "dry_run": False}, timeout=PRUNE_DEADLINE_S)
     if args.json:
         output.say_json({**found, "dry_run": args.dry_run})

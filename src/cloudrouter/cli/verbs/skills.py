@@ -11,7 +11,7 @@ from cloudrouter.cli import output
 from cloudrouter.cli.asking import confirm
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.verb import Verb
-from cloudrouter.wire.errors import NotFound, UsageError
+from cloudrouter.wire.errors import Conflict, NotFound, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ DIFFERENT = 1
 
 def install(args: Namespace) -> int:
     """Write the manual wherever it is wanted; what stands there already is shown as a diff and kept as a backup."""
+    from cloudrouter.cli.skills import telling
+
     copies = [_look(place) for place in _chosen(args, everyone=args.all)]
     changed = [copy for copy in copies if copy.needs_consent]
     for copy in changed:
-        _tell_difference(copy)
+        telling.tell_difference(copy)
     may_ask = output.is_terminal(sys.stdin) and output.is_terminal(sys.stderr) and not args.json
     if changed and not args.yes and not may_ask:
         raise UsageError(
@@ -42,21 +44,28 @@ def install(args: Namespace) -> int:
             next=_again(args, "install", *(["--all"] if args.all else [])),
         )
     rows = [_install_one(copy, ask=copy.needs_consent and not args.yes) for copy in copies]
-    return _finish(args, rows)
+    return telling.finish(args, rows)
 
 
 def _install_one(copy: Copy, *, ask: bool) -> dict[str, Any]:
+    from cloudrouter.cli.skills import telling
+
     if copy.state == "current":
-        return _row(copy, "unchanged")
+        return telling.row(copy, "unchanged")
     question = output.escape(f"Replace {copy.place.path}? The old one is kept beside it.")
     if ask and not confirm(question, yes=False, verb="skills install"):
-        return _row(copy, "skipped")
+        return telling.row(copy, "skipped")
     action = "installed" if copy.state == "absent" else "updated"
-    return _row(copy, action, copy.install(_today()))
+    try:
+        return telling.row(copy, action, copy.install(_today()))
+    except Conflict as error:
+        return telling.refused(copy, error)
 
 
 def uninstall(args: Namespace) -> int:
     """Take away what `install` wrote; an edited copy is asked for and kept as a backup, others' files stay."""
+    from cloudrouter.cli.skills import telling
+
     copies = [_look(place) for place in _chosen(args, everyone=True)]
     edited = [copy for copy in copies if copy.state == "edited"]
     may_ask = output.is_terminal(sys.stdin) and output.is_terminal(sys.stderr) and not args.json
@@ -66,22 +75,28 @@ def uninstall(args: Namespace) -> int:
             fix="-y removes it and keeps what was edited as a backup.",
             next=_again(args, "uninstall"),
         )
-    return _finish(args, [_uninstall_one(copy, yes=args.yes) for copy in copies])
+    return telling.finish(args, [_uninstall_one(copy, yes=args.yes) for copy in copies])
 
 
 def _uninstall_one(copy: Copy, *, yes: bool) -> dict[str, Any]:
+    from cloudrouter.cli.skills import telling
+
     if copy.state == "absent":
-        return _row(copy, "absent")
-    if copy.state == "foreign":
-        return _row(copy, "left")
+        return telling.row(copy, "absent")
+    if copy.state in ("foreign", "refused"):
+        return telling.row(copy, "left")
     question = f"{copy.place.path} was edited. Remove it, and keep a backup?"
     if copy.state == "edited" and not confirm(output.escape(question), yes=yes, verb="skills uninstall"):
-        return _row(copy, "skipped")
-    return _row(copy, "removed", copy.remove(_today()))
+        return telling.row(copy, "skipped")
+    try:
+        return telling.row(copy, "removed", copy.remove(_today()))
+    except Conflict as error:
+        return telling.refused(copy, error)
 
 
 def ls(args: Namespace) -> int:
     """Every agent, how it was detected, and the state of its copy."""
+    from cloudrouter.cli.skills import telling
     from cloudrouter.cli.skills.agents import AGENTS, detect, place_of
 
     project = _project(args)
@@ -89,17 +104,18 @@ def ls(args: Namespace) -> int:
     copies = {key: _look(place_of(agent, project, os.environ)) for key, agent in AGENTS.items()}
     if args.json:
         rows = [
-            {"agent": key, "name": AGENTS[key].name, "detected": found.get(key), **_facts(copy)}
+            {"agent": key, "name": AGENTS[key].name, "detected": found.get(key), **telling.facts(copy)}
             for key, copy in copies.items()
         ]
         output.say_json({"version": __version__, "skills": rows})
         return 0
     cells = [
-        (key, _state_words(copy.state, copy.version), found.get(key, "-"), copy.place.path)
+        (key, telling.state_words(copy.state, copy.version), found.get(key, "-"), copy.place.path)
         for key, copy in copies.items()
     ]
     for line in output.table(("AGENT", "SKILL", "DETECTED", "FILE"), cells, shrink=(2, 3)):
         output.say(line)
+    telling.tell_refused(copies.values())
     return 0
 
 
@@ -117,13 +133,16 @@ def show(args: Namespace) -> int:
 
 def diff(args: Namespace) -> int:
     """What `install` would change; status 1 when a copy differs, 0 when all are current or not there."""
+    from cloudrouter.cli.skills import telling
+
     copies = [_look(place) for place in _chosen(args, everyone=True)]
     differing = [copy for copy in copies if copy.needs_consent]
     if args.json:
-        output.say_json({"skills": [{**_facts(copy), "diff": copy.diff()} for copy in copies]})
+        output.say_json({"skills": [{**telling.facts(copy), "diff": copy.diff()} for copy in copies]})
     else:
+        telling.tell_refused(copies)
         for copy in differing:
-            _show_diff(copy, output.say, sys.stdout)
+            telling.show_diff(copy, output.say, sys.stdout)
         if not differing:
             installed = sum(copy.state == "current" for copy in copies)
             output.note(f"No difference: {_files(installed)} installed, all of version {__version__}.")
@@ -182,76 +201,6 @@ def _look(place: Place) -> Copy:
     from cloudrouter.cli.skills.copies import Copy
 
     return Copy(place)
-
-
-# -- telling --------------------------------------------------------------------------------------------------------
-
-
-def _facts(copy: Copy) -> dict[str, Any]:
-    return {
-        "path": copy.place.path,
-        "state": copy.state,
-        "version": copy.version or None,
-    }
-
-
-def _row(copy: Copy, action: str, backup: str | None = None) -> dict[str, Any]:
-    names = ", ".join(agent.name for agent in copy.place.agents)
-    keys = [agent.key for agent in copy.place.agents]
-    return {"agents": keys, **_facts(copy), "action": action, "backup": backup, "_names": names}
-
-
-_ACTIONS = {
-    "unchanged": "up to date",
-    "installed": "installed",
-    "updated": "updated",
-    "removed": "removed",
-    "skipped": "left as it is",
-    "left": "left: it is not from CloudRouter",
-    "absent": "not there",
-}
-
-
-def _finish(args: Namespace, rows: list[dict[str, Any]]) -> int:
-    names = [row.pop("_names") for row in rows]
-    if args.json:
-        output.say_json({"version": __version__, "skills": rows})
-        return 0
-    shown = [(name, row) for name, row in zip(names, rows, strict=True) if row["action"] != "absent"]
-    for name, row in shown:
-        output.say(f"{_ACTIONS[row['action']]}  {output.escape(row['path'])}  ({name})")
-        if row["backup"]:
-            output.say(f"  the old one is {output.escape(row['backup'])}")
-    if not shown:
-        output.say("Nothing is installed.")
-    return 0
-
-
-def _tell_difference(copy: Copy) -> None:
-    words = {
-        "older": f"is from version {copy.version}",
-        "newer": f"is from version {copy.version}, newer than this one",
-        "edited": "was edited after it was installed",
-        "foreign": "is not from CloudRouter",
-    }[copy.state]
-    output.note(f"\n{output.escape(copy.place.path)} {words}:")
-    _show_diff(copy, output.note, sys.stderr)
-
-
-def _show_diff(copy: Copy, tell: Any, stream: Any) -> None:
-    styles = {"+": "green", "-": "red", "@": "cyan"}
-    for line in copy.diff():
-        style = styles.get(line[:1])
-        shown = output.escape(line)
-        tell(output.paint(shown, style, stream) if style else shown)
-
-
-def _state_words(state: str, version: str) -> str:
-    if state == "absent":
-        return "-"
-    if state == "foreign":
-        return "not ours"
-    return f"{version} ({state})"
 
 
 def _files(count: int) -> str:

@@ -158,6 +158,7 @@ def _project() -> tuple[str | None, str]:
 
 def _checked(place: str, source: str) -> dict[str, Any]:
     from cloudrouter.client import templates
+    from cloudrouter.wire.errors import CloudRouterError
 
     found, error = templates.check_file(place, source)
     warnings = []
@@ -166,7 +167,11 @@ def _checked(place: str, source: str) -> dict[str, Any]:
         if missing:
             warnings.append(f"[{template.name}] takes {', '.join(missing)} from your environment, where it is not set.")
         if template.build is not None:
-            folder = templates.build_folder(template, os.getcwd())
+            try:
+                folder = templates.build_folder(template, os.getcwd())
+            except CloudRouterError as fault:
+                error = error or fault
+                continue
             if not os.path.isfile(f"{folder}/Dockerfile"):
                 warnings.append(f"[{template.name}] is built from {folder}, where no Dockerfile is.")
     return {

@@ -85,10 +85,11 @@ def rm(args: Namespace) -> int:
             next="cloudrouter volume ls",
         )
     transport = connect_own_version()
-    names = _every_name(transport, args) if args.all else list(dict.fromkeys(args.names))
+    names = _free_names(transport, args) if args.all else list(dict.fromkeys(args.names))
+    declined = names is None
     removed: list[str] = []
     errors: list[tuple[str, CloudRouterError]] = []
-    for name in names:
+    for name in names or ():
         try:
             transport.call("DELETE", _path(routes.volume(name), provider=args.provider))
         except CloudRouterError as error:
@@ -100,21 +101,27 @@ def rm(args: Namespace) -> int:
                 output.say(f"{output.escape(name)}  removed")
     if args.json:
         output.say_json({"removed": removed, "errors": [{"ref": name, **error.to_json()} for name, error in errors]})
-    return errors[0][1].exit_code if errors else 0
+    return errors[0][1].exit_code if errors else int(declined)
 
 
-def _every_name(transport: Transport, args: Namespace) -> list[str]:
-    """The names of all volumes, once the person has agreed; UsageError where nobody can be asked."""
+def _free_names(transport: Transport, args: Namespace) -> list[str] | None:
+    """The names of the volumes that no machine has, once the person has agreed; None: they said no.
+
+    The others are named on stderr. UsageError where nobody can be asked.
+    """
     from cloudrouter.cli.asking import confirm
 
     listed = transport.call("GET", _path(routes.VOLUMES, provider=args.provider))["volumes"]
-    names = [str(one["name"]) for one in listed]
+    for one in listed:
+        if one["machines"]:
+            output.note(output.escape(f"{one['name']} stays: used by {_users(one)}."))
+    names = [str(one["name"]) for one in listed if not one["machines"]]
     if not names:
-        output.note("No volumes.")
+        output.note("No volume is free to be removed." if listed else "No volumes.")
         return []
     shown = ", ".join(output.escape(name) for name in names)
     question = f"Remove {len(names)} volume{'s'[: len(names) > 1]} with all that is in them: {shown}?"
-    return names if confirm(question, yes=args.yes, verb="volume rm --all") else []
+    return names if confirm(question, yes=args.yes, verb="volume rm --all") else None
 
 
 def _path(path: str, *, provider: str | None = None, size: bool = False) -> str:
@@ -164,7 +171,9 @@ def _configure_inspect(parser: ArgumentParser) -> None:
 
 def _configure_rm(parser: ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="whole names")
-    parser.add_argument("--all", action="store_true", help="every volume; asks first, and those in use stay")
+    parser.add_argument(
+        "--all", action="store_true", help="every volume that no machine has, the others are named; asks first"
+    )
     parser.add_argument("-y", "--yes", action="store_true", help="with --all: do not ask")
     _add_common_flags(parser)
 
@@ -212,7 +221,8 @@ VERBS = {
             ),
             "rm": Verb(
                 "[flags] NAME... | --all",
-                description="Remove volumes for good. One that a machine has, running or stopped, is refused.",
+                description="Remove volumes for good. One that a machine has, running or stopped, is refused; --all "
+                "takes the others, and names on stderr those that stay.",
                 examples=(
                     ("cloudrouter volume rm npm-cache", "by its whole name"),
                     ("cloudrouter volume rm --all --yes --json", "all that no machine has, for programs"),

@@ -22,6 +22,8 @@ class DockerConfig:
     """How guests are reached: `address` (the container's own), `exec` (a program in the container), or `auto`."""
     helper_image: str = ""
     """Image with python3, iproute2 and nft that puts up the walls; empty: our own image, whichever build is there."""
+    images_file: str = ""
+    """File that keeps which images our builds made, by their ids; empty: what this process made is known."""
     dns: tuple[str, ...] = ()
     """IPv4 addresses of the machines' resolvers; empty: the host's."""
     creates_at_once: int = 4
@@ -39,8 +41,8 @@ class DockerConfig:
                 )
         values["dns"] = _addresses(values.get("dns", ()))
         made = cls(**values)
-        if not isinstance(made.host, str) or not isinstance(made.helper_image, str):
-            raise NotConfigured("The settings host and helper_image of provider docker are texts.")
+        if not all(isinstance(one, str) for one in (made.host, made.helper_image, made.images_file)):
+            raise NotConfigured("The settings host, helper_image and images_file of provider docker are texts.")
         if made.dial not in DIALS:
             raise NotConfigured(f"The setting dial of provider docker is one of {', '.join(DIALS)}.")
         if type(made.creates_at_once) is not int or not 1 <= made.creates_at_once <= 64:

@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from cloudrouter.images import recipe
+from cloudrouter.images.known import Known
 from cloudrouter.providers.base import LABEL_MACHINE, LABEL_ROUTER, MachineSpec
 from cloudrouter.providers.docker import container, host
 from cloudrouter.providers.docker.api import EngineApi
 from cloudrouter.providers.docker.config import DockerConfig
 from cloudrouter.providers.docker.host import HostFacts
-from cloudrouter.providers.docker.images import DockerImages
+from cloudrouter.providers.docker.images import DockerEngine
 from cloudrouter.providers.docker.network import Network
 from cloudrouter.providers.docker.volumes import DockerVolumes
 from cloudrouter.providers.docker.walls import Walls
@@ -40,8 +41,10 @@ class Containers:
         walls: Walls,
         volumes: DockerVolumes,
         config: DockerConfig,
+        known: Known,
     ) -> None:
         self._api = api
+        self._known = known
         self._volumes = volumes
         self._router_id = router_id
         self._network = network
@@ -118,13 +121,17 @@ class Containers:
         return container.choose_cpus(cpu, host_cpus=facts.cpus, taken=[*taken, *self._placing.values()])
 
     async def helper_image(self) -> str:
-        """The image that can put up the walls: the one configured, else the newest build of ours."""
+        """The image that can put up the walls: the one configured, else the newest build of ours.
+
+        This router's own builds go before those that only the engine vouches for.
+        """
         if self._config.helper_image:
             return self._config.helper_image
         # It gets rights on the host's network: a label alone, which anybody can write, does not make an image ours.
         label = f"{recipe.LABEL_IMAGE}={recipe.BOOTABLE[0]}"
-        marked = await DockerImages(self._api.docker).engine.find_images(label=label)
+        marked = await DockerEngine(self._api.docker, self._known).find_images(label=label)
         found = [image for image in marked if recipe.is_ours(image)]
+        found = [image for image in found if self._known.has(image.id)] or found
         if not found:
             raise NotConfigured(
                 "The walls around machines need our own image, which is not built yet.",

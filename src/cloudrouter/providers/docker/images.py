@@ -16,6 +16,7 @@ from cloudrouter.images import build as building
 from cloudrouter.images import folders, layering, recipe, references, shelf
 from cloudrouter.images.engine import BuildOrder, ImageFacts, ImageSettings, Progress
 from cloudrouter.images.folders import FolderBuild
+from cloudrouter.images.known import Known
 from cloudrouter.providers.docker.api import refusal, translate
 from cloudrouter.providers.errors import Conflict, InvalidSpec, NotFound, ProviderBug
 
@@ -30,8 +31,9 @@ _WORK = aiohttp.ClientTimeout(total=None, sock_connect=10)
 class DockerEngine:
     """`images.engine.Engine` over the Engine API and one kept session."""
 
-    def __init__(self, docker: aiodocker.Docker) -> None:
+    def __init__(self, docker: aiodocker.Docker, known: Known | None = None) -> None:
         self._docker = docker
+        self.known = known or Known()
 
     async def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
         """Fetch an image from its registry; yields progress objects, raises when it fails."""
@@ -50,8 +52,10 @@ class DockerEngine:
             async for event in events:
                 if event.get("error"):
                     raise ProviderBug(f"The engine cannot import {reference}: {event['error']}")
-        if await self.inspect_image(reference) is None:
+        made = await self.inspect_image(reference)
+        if made is None:
             raise ProviderBug(f"The engine says that it imported {reference}, but it does not have it.")
+        self.known.remember(made.id, reference)
 
     async def build(self, order: BuildOrder) -> AsyncGenerator[Mapping[str, Any], None]:
         """Build with the classic builder, which every engine since 20.10 and Podman's socket have."""
@@ -69,9 +73,13 @@ class DockerEngine:
             params["networkmode"] = "host"
         if order.target:
             params["target"] = order.target
+        made = ""
         async with aclosing(self._stream("build", params=params, data=order.context)) as events:
             async for event in events:
+                made = "" if event.get("error") else str((event.get("aux") or {}).get("ID") or made)
                 yield event
+        if made:
+            self.known.remember(made, order.tag)
 
     async def inspect_image(self, reference: str) -> ImageFacts | None:
         """The image of that reference or id, None when it is not there."""
@@ -81,7 +89,7 @@ class DockerEngine:
             body = await self._call(self._docker.images.inspect(reference))
         except NotFound:
             return None
-        return _facts(body, labels=(body.get("Config") or {}).get("Labels"))
+        return self._facts(body, labels=(body.get("Config") or {}).get("Labels"))
 
     async def inspect_settings(self, reference: str) -> ImageSettings | None:
         """What an image was made for and brings along; None when it is not there."""
@@ -110,7 +118,7 @@ class DockerEngine:
         """Images that carry a label (`key` or `key=value`); only those without a tag when `dangling`."""
         filters = {"label": [label], **({"dangling": ["true"]} if dangling else {})}
         found = await self._call(self._docker.images.list(filters=filters))
-        return [_facts(body, labels=body.get("Labels")) for body in found]
+        return [self._facts(body, labels=body.get("Labels")) for body in found]
 
     async def untag_image(self, reference: str) -> None:
         """Take a reference away, and the image with its last one. Missing raises NotFound, in use Conflict."""
@@ -142,6 +150,20 @@ class DockerEngine:
         size = found.get("LayersSize") if isinstance(found, dict) else None
         return int(size) if isinstance(size, int) else None
 
+    def _facts(self, body: Mapping[str, Any], *, labels: Mapping[str, str] | None) -> ImageFacts:
+        created = body.get("Created") or 0
+        if isinstance(created, str):
+            # Nanoseconds, which fromisoformat does not take, are more than anybody asks.
+            created = datetime.fromisoformat(created[:19] + "+00:00").timestamp()
+        # Podman spells out the registry that Docker leaves unsaid.
+        tags = tuple(tag.removeprefix("docker.io/") for tag in body.get("RepoTags") or () if tag != "<none>:<none>")
+        key, size = str(body["Id"]), int(body.get("Size") or 0)
+        # Engines note under which digest they know an image from a registry. Where some do so of their own builds, too,
+        # what this router did not build itself is built once more.
+        fetched = any(not one.startswith("<none>") for one in body.get("RepoDigests") or ())
+        made_here = self.known.has(key) or not (fetched or self.known.gave(tags))
+        return ImageFacts(key, tags, labels or {}, size, float(created), made_here)
+
     async def _call(self, operation: Any) -> Any:
         try:
             return await operation
@@ -171,8 +193,8 @@ class DockerEngine:
 class DockerImages:
     """The contract's `Images`: ours by short name, any other image by its reference."""
 
-    def __init__(self, docker: aiodocker.Docker) -> None:
-        self.engine = DockerEngine(docker)
+    def __init__(self, docker: aiodocker.Docker, known: Known | None = None) -> None:
+        self.engine = DockerEngine(docker, known)
 
     async def check_image(self, name: str) -> None:
         """Refuse what cannot be an image, and what only this engine could have and has not."""
@@ -241,13 +263,3 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
             raise ProviderBug("The container engine sent a line that never ends.")
     if rest.strip():
         yield rest
-
-
-def _facts(body: Mapping[str, Any], *, labels: Mapping[str, str] | None) -> ImageFacts:
-    created = body.get("Created") or 0
-    if isinstance(created, str):
-        # Nanoseconds, which fromisoformat does not take, are more than anybody asks.
-        created = datetime.fromisoformat(created[:19] + "+00:00").timestamp()
-    # Podman spells out the registry that Docker leaves unsaid.
-    tags = tuple(tag.removeprefix("docker.io/") for tag in body.get("RepoTags") or () if tag != "<none>:<none>")
-    return ImageFacts(str(body["Id"]), tags, labels or {}, int(body.get("Size") or 0), float(created))

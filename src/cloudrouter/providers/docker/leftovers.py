@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from cloudrouter.images import base as base_image
-from cloudrouter.images import recipe
+from cloudrouter.images import recipe, references
 from cloudrouter.images.engine import ImageFacts
+from cloudrouter.images.known import Known
 from cloudrouter.providers.base import LABEL_MACHINE, LABEL_ROUTER, Leftover
 from cloudrouter.providers.docker.api import EngineApi
 from cloudrouter.providers.docker.images import DockerEngine
 from cloudrouter.providers.docker.network import Network
 from cloudrouter.providers.docker.walls import FindImage, Walls
-from cloudrouter.providers.errors import NotConfigured, NotFound, Unsupported
+from cloudrouter.providers.errors import Conflict, NotConfigured, NotFound, Unsupported
 from cloudrouter.wire.errors import CloudRouterError
 
 RULES = "inet cloudrouter"
@@ -26,9 +26,10 @@ class Leftovers:
     """Finds them by this router's labels and names, and removes them one by one."""
 
     def __init__(
-        self, api: EngineApi, *, router_id: str, network: Network, walls: Walls, find_image: FindImage
+        self, api: EngineApi, *, router_id: str, network: Network, walls: Walls, find_image: FindImage, known: Known
     ) -> None:
         self._api = api
+        self._known = known
         self._router_id = router_id
         self._network = network
         self._walls = walls
@@ -95,15 +96,36 @@ class Leftovers:
         root = await engine.inspect_image(base_image.OWN)
         if root is not None:
             found[root.id] = root
-        # Labels come along with `FROM cloudrouter/core`: what a person made from ours is not ours to remove.
-        ours = [one for one in found.values() if recipe.is_ours(one) or one is root or not one.tags]
+        ours = [one for one in found.values() if self._is_ours(one)]
         newest_first = sorted(ours, key=lambda one: -one.created_at)
-        return [Leftover("image", _name_of(one), one.size_bytes, shared=True) for one in newest_first]
+        shared = bool(ours) and await self._has_neighbours()
+        return [Leftover("image", _name_of(one), one.size_bytes, shared=shared) for one in newest_first]
+
+    def _is_ours(self, image: ImageFacts) -> bool:
+        """Labels come along with `FROM cloudrouter/core`: what a person made from ours is not ours to remove, and of
+        images that lost their tag only the builds that this router remembers are."""
+        if not image.tags:
+            return self._known.has(image.id)
+        return recipe.is_ours(image) or (image.made_here and base_image.OWN in image.tags)
+
+    async def _has_neighbours(self) -> bool:
+        """Whether other routers have anything on this engine."""
+        params = {"filters": json.dumps({"label": [LABEL_ROUTER]})}
+        containers = await self._api.call("GET", "containers/json", params={"all": "1", **params})
+        networks = await self._api.call("GET", "networks", params=params)
+        volumes = (await self._api.call("GET", "volumes", params=params)).get("Volumes")
+        seen = [(one.get("Labels") or {}).get(LABEL_ROUTER) for one in (*containers, *networks, *(volumes or ()))]
+        return any(one not in (None, self._router_id) for one in seen)
 
     async def _remove_image(self, name: str) -> None:
+        """Take our tags away, the image with the last one; a person's own tag on it stays, and so does the image."""
         engine = self._engine()
         facts = await engine.inspect_image(name)
-        for reference in (facts.tags or (facts.id,)) if facts is not None else ():
+        if facts is None or not self._is_ours(facts):
+            return
+        if facts.id in await engine.images_in_use():
+            raise Conflict(f"Containers still use the image {name}.", fix="Remove them first.", next="docker ps -a")
+        for reference in _own_tags(facts) or ((facts.id,) if not facts.tags else ()):
             try:
                 await engine.untag_image(reference)
             except NotFound:
@@ -116,9 +138,14 @@ class Leftovers:
             return
 
     def _engine(self) -> DockerEngine:
-        return DockerEngine(self._api.docker)
+        return DockerEngine(self._api.docker, self._known)
+
+
+def _own_tags(image: ImageFacts) -> list[str]:
+    return [tag for tag in image.tags if tag.startswith(references.OWN)]
 
 
 def _name_of(image: ImageFacts) -> str:
-    exact: list[Any] = [tag for tag in image.tags if not tag.endswith(":latest")]
-    return str((exact or [*image.tags, image.id])[0])
+    own = _own_tags(image)
+    exact = [tag for tag in own if not tag.endswith(":latest")]
+    return (exact or [*own, image.id])[0]

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
+from cloudrouter.images import known
 from cloudrouter.images.folders import FolderBuild
 from cloudrouter.providers import base
 from cloudrouter.providers.base import (
@@ -60,6 +61,7 @@ class DockerProvider:
         self._router_id = router_id
         self._config = DockerConfig.from_mapping(config)
         self._api = EngineApi(lambda: find_endpoint(os.environ, uid=os.getuid(), host=self._config.host))
+        self._known = known.at(self._config.images_file)
         self._network = Network(self._api, router_id, find_mtu=self._route_mtu)
         self._walls = Walls(self._api, router_id=router_id, clock=clock, dns=self._config.dns)
         self._volumes = DockerVolumes(self._api, router_id=router_id, clock=clock)
@@ -70,6 +72,7 @@ class DockerProvider:
             walls=self._walls,
             volumes=self._volumes,
             config=self._config,
+            known=self._known,
         )
         self._dialler = Dialler(self._api, mode=self._config.dial)
         self._meter = Meter(self._api, find_host=self._host, monotonic=time.monotonic)
@@ -79,6 +82,7 @@ class DockerProvider:
             network=self._network,
             walls=self._walls,
             find_image=self._containers.helper_image,
+            known=self._known,
         )
         self._creating = asyncio.Semaphore(self._config.creates_at_once)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -353,7 +357,7 @@ class DockerProvider:
         """One object, because who builds the same image at once must meet at its locks."""
         docker = self._api.docker
         if self._docker_images is None:
-            self._docker_images = DockerImages(docker)
+            self._docker_images = DockerImages(docker, self._known)
         return self._docker_images
 
     def _lock(self, machine_id: str) -> asyncio.Lock:

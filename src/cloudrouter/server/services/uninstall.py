@@ -34,7 +34,10 @@ class Uninstall:
         return {"machines": machines, "leftovers": leftovers, "errors": errors}
 
     async def remove(self, wanted: RemoveLeftovers) -> dict[str, Any]:
-        """`{"removed": [...], "kept": [...], "errors": [...]}`; Conflict while there are machines."""
+        """`{"removed": [...], "kept": [...], "errors": [...]}`; Conflict while there are machines.
+
+        An image that containers use is kept, too, with a `reason`: it may be another router's machine.
+        """
         living = self._context.store.living()
         if living:
             raise Conflict(
@@ -68,6 +71,9 @@ class Uninstall:
         try:
             await provider.remove_leftover(leftover)
         except CloudRouterError as error:
+            if leftover.kind == "image" and isinstance(error, Conflict):
+                told["kept"].append({**_shown(name, leftover), "reason": error.message})
+                return
             log.warning("leftover stays", kind=leftover.kind, name=leftover.name, reason=error.message)
             told["errors"].append({**_shown(name, leftover), **error.to_json()})
         else:
