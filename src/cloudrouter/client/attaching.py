@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from cloudrouter.client import commands, following
-from cloudrouter.client.execution import Execution, Output, read_channel
+from cloudrouter.client.execution import Execution, Output, read_channel, signal_request
 from cloudrouter.client.progress import Progress
 from cloudrouter.client.transport import Transport
 from cloudrouter.client.websocket import Stream
@@ -37,6 +38,10 @@ class JobOutput(ABC):
     def state(self) -> str:
         """`running`, `exited` or `lost`, as the end of the output told it; empty before."""
         return str((self._exit or {}).get("state", ""))
+
+    def _reached(self) -> object:
+        """How far it is: a stream that breaks without getting any further is not replaced for ever."""
+        return self._progress.job, self._progress.position
 
     def _note_gone(self, count: int) -> None:
         self.gone += count
@@ -77,11 +82,15 @@ class Attachment(JobOutput, Execution):
         self._first = request
         self._progress = Progress(self._note_gone)
         self._replaying = False
+        self._patience = following.Patience(time.monotonic)
+        """One for all streams: a machine that takes each up and drops it again wears it out."""
+        self._left = False
         self.gone = 0
         super().__init__(self._open(), self._progress.request(request), command)
 
     def close(self) -> None:
         """Let go of the job, which goes on."""
+        self._left = True
         self._stream.close()
 
     def _open(self) -> Stream:
@@ -90,14 +99,36 @@ class Attachment(JobOutput, Execution):
     def _send(self, send: Callable[[Any], None], data: Any) -> None:
         try:
             send(data)
-        except Unreachable:
-            self._go_on()
+        except Unreachable as error:
+            self._go_on(error)
 
     def write(self, data: bytes | str) -> None:
         """Give the command input; waits while it does not read. What it prints meanwhile is kept in memory."""
-        while self._progress.job is None and self._exit is None:
-            self._receive()  # only a job that is known can be gone on with
+        self._await_start()
         super().write(data)
+
+    def send_signal(self, name: str) -> None:
+        """Send a signal to the job and its children, such as `INT`; over another stream when the present one is broken.
+
+        The job may get it twice when the stream breaks right after it was sent.
+        """
+        request = signal_request(name)
+        self._await_start()
+        while self._exit is None and not self._carry(request):
+            self._receive()  # what came before the break, and at its end another stream
+
+    def _await_start(self) -> None:
+        """Wait until the machine has said which job this is: only one that is known can be gone on with."""
+        while self._progress.job is None and self._exit is None:
+            self._receive()
+
+    def _carry(self, text: str) -> bool:
+        """Send it; False when the stream is seen to be broken: only reading shows that a peer has said goodbye."""
+        try:
+            self._stream.send_text(text)
+            return self._stream.feed()
+        except Unreachable:
+            return False
 
     def _send_input(self, piece: memoryview) -> None:
         self._progress.sent(bytes(piece))
@@ -112,8 +143,8 @@ class Attachment(JobOutput, Execution):
     def _receive(self) -> None:
         try:
             self._receive_once()
-        except Unreachable:
-            self._go_on()
+        except Unreachable as error:
+            self._go_on(error)
 
     def _receive_once(self) -> None:
         message = self._stream.receive()
@@ -137,13 +168,16 @@ class Attachment(JobOutput, Execution):
         if self._progress.input_ended:
             self._stream.send_text('{"eof":true}')
 
-    def _go_on(self) -> None:
-        """Another stream to the same job, once one can be had."""
+    def _go_on(self, error: Unreachable) -> None:
+        """Another stream to the same job, once one can be had; the error when there is none for too long."""
+        if self._left:
+            raise error
         if self._progress.job is None and ("line" in self._first or "argv" in self._first):
             raise Unreachable(
                 "The connection broke while a command was being started.", next=f"cloudrouter ps {self._machine}"
             )
-        following.persist(self._transport, self._again)
+        following.rest(self._transport, self._patience, error, self._reached())
+        following.persist(self._transport, self._again, moved=self._reached, patience=self._patience)
 
     def _again(self) -> None:
         self._stream.close()

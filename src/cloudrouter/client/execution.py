@@ -73,11 +73,9 @@ class Execution:
 
     def send_signal(self, name: str) -> None:
         """Send a signal to the command and its children, such as `INT`."""
-        word = name.upper().removeprefix("SIG")
-        if word not in SIGNALS:
-            raise UsageError(f"{name!r} is not a signal that can be sent.", fix=f"One of {', '.join(SIGNALS)}.")
+        request = signal_request(name)
         if self._exit is None:
-            self._stream.send_text(json.dumps({"signal": word}))
+            self._stream.send_text(request)
 
     def wait(self) -> Result:
         """Read to the end; the result with all output that was not iterated over before."""
@@ -110,6 +108,14 @@ class Execution:
         if word is not None:
             self._exit = said[word] if isinstance(said[word], dict) else {}
             self._stream.close()
+
+
+def signal_request(name: str) -> str:
+    """The message that sends a signal; UsageError when there is no such one."""
+    word = name.upper().removeprefix("SIG")
+    if word not in SIGNALS:
+        raise UsageError(f"{name!r} is not a signal that can be sent.", fix=f"One of {', '.join(SIGNALS)}.")
+    return json.dumps({"signal": word})
 
 
 def read_channel(payload: bytes) -> str:

@@ -91,22 +91,27 @@ def persist(
     *,
     moved: Callable[[], object] = lambda: None,
     may: Callable[[], bool] = lambda: True,
+    patience: Patience | None = None,
 ) -> T:
-    """Do it until it ends well, by an error of its own, or until it has been broken for PATIENCE_S without a move."""
-    patience, before = Patience(time.monotonic), moved()
+    """Do it until it ends well, by an error of its own, or until it has been broken for PATIENCE_S without a move.
+
+    moved: how far it has come. may: whether it may be tried again. patience: one that knows of earlier breaks.
+    """
+    patience = patience or Patience(time.monotonic)
     while True:
         patience.begin()
         try:
             return once()
         except Unreachable as error:
-            if moved() != before:
-                patience.forget()
-                before = moved()
             if not may():
                 raise
-            pause = patience.pause(error)
-        time.sleep(pause)  # noqa: TID251 - between two tries there is nothing to wait for
-        _revive(transport)
+            rest(transport, patience, error, moved())
+
+
+def rest(transport: Transport, patience: Patience, error: Unreachable, at: object = None) -> None:
+    """After a break: return when it is time for the next try; raises the error when it was tried long enough."""
+    time.sleep(patience.pause(error, at))  # noqa: TID251 - between two tries there is nothing to wait for
+    revive(transport)
 
 
 class Patience:
@@ -117,6 +122,7 @@ class Patience:
         self._began = clock()
         self._broken_since: float | None = None
         self._tries = 0
+        self._at: object = None
 
     def begin(self) -> None:
         """A try begins."""
@@ -126,14 +132,16 @@ class Patience:
         """It has moved on: what broke before does not count any more."""
         self._broken_since, self._tries = None, 0
 
-    def pause(self, error: Unreachable) -> float:
+    def pause(self, error: Unreachable, at: object = None) -> float:
         """Seconds until the next try, after the present one broke; raises the error when it is enough.
 
+        at: how far it has come; when that is another place than at the last break, that one does not count any more.
         A try that lasted was connected. A machine that is connected and silent is not asked again.
         """
         now = self._clock()
-        if now - self._began > PATIENCE_S:
+        if now - self._began > PATIENCE_S or at != self._at:
             self.forget()
+        self._at = at
         self._broken_since = now if self._broken_since is None else self._broken_since
         if isinstance(error, NoAnswer) or now - self._broken_since > PATIENCE_S:
             raise error
@@ -141,7 +149,8 @@ class Patience:
         return PAUSES_S[min(self._tries, len(PAUSES_S)) - 1]
 
 
-def _revive(transport: Transport) -> None:
+def revive(transport: Transport) -> None:
+    """Make sure that a router listens again, where that is for us to do."""
     try:
         router.revive(transport)
     except NotListening:

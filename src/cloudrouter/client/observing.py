@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cloudrouter.client import router
+from cloudrouter.client import following
 from cloudrouter.client.facts import check_list
 from cloudrouter.client.requests import events_path, following_path, read_record, stats_path
 from cloudrouter.client.transport import NotListening, Transport
@@ -19,19 +19,25 @@ AT_ONCE_S = 1.0
 
 
 class Patience:
-    """Counts connections that ended at once without bringing anything; pure but for its clock."""
+    """Counts connections that ended at once without bringing anything; pure but for its clock.
+
+    `absence` is about those that could not be made: a router that is being restarted is waited for.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._begun = 0.0
         self._short = 0
+        self.absence = following.Patience(clock)
 
     def begin(self) -> None:
         """A connection is made."""
         self._begun = self._clock()
+        self.absence.begin()
 
     def ended(self, *, brought: bool) -> None:
         """A connection has ended; ConnectionLost when there were too many like it."""
+        self.absence.forget()
         self._short = 0 if brought or self._clock() - self._begun > AT_ONCE_S else self._short + 1
         if self._short >= ROUNDS:
             raise ConnectionLost("The router ends the connection again and again.", next="cloudrouter server logs")
@@ -63,8 +69,11 @@ def events(
                 event = read_record(Event, line)
                 yield event
                 after = event.seq
-        except (ConnectionLost, NotListening):
-            router.revive(transport)
+        except NotListening as error:
+            following.rest(transport, patience.absence, error)
+            continue
+        except ConnectionLost:
+            following.revive(transport)
         patience.ended(brought=after != seen)
 
 
@@ -94,6 +103,9 @@ def follow_stats(transport: Transport, machines: list[str], interval: float) -> 
             for line in transport.lines("GET", stats_path(machines, interval)):
                 yield read_usages(line)
                 brought = True
-        except (ConnectionLost, NotListening):
-            router.revive(transport)
+        except NotListening as error:
+            following.rest(transport, patience.absence, error)
+            continue
+        except ConnectionLost:
+            following.revive(transport)
         patience.ended(brought=brought)

@@ -7,11 +7,13 @@ import json
 from typing import Any, Self
 
 from cloudrouter.client.aio.execution import AsyncExecution
-from cloudrouter.client.aio.following import persist
+from cloudrouter.client.aio.following import persist, rest
 from cloudrouter.client.aio.link import Link
 from cloudrouter.client.aio.streams import AsyncStream
 from cloudrouter.client.aio.turns import Turns
 from cloudrouter.client.attaching import JobOutput
+from cloudrouter.client.execution import signal_request
+from cloudrouter.client.following import Patience
 from cloudrouter.client.progress import Progress
 from cloudrouter.wire import routes
 from cloudrouter.wire.errors import Internal, Unreachable
@@ -37,6 +39,9 @@ class AsyncAttachment(JobOutput, AsyncExecution):
         self._changing = asyncio.Lock()
         """Held while another stream takes over: input keeps its order."""
         self._streams = 1
+        self._patience = Patience(asyncio.get_running_loop().time)
+        """One for all streams: a machine that takes each up and drops it again wears it out."""
+        self._left = False
         self.gone = 0
 
     @classmethod
@@ -74,8 +79,29 @@ class AsyncAttachment(JobOutput, AsyncExecution):
             if self._exit is None:
                 await self._stream.send_text('{"eof":true}')
 
+    async def send_signal(self, name: str) -> None:
+        """Send a signal to the job and its children, such as `INT`; over another stream when the present one is broken.
+
+        The job may get it twice when the stream breaks right after it was sent.
+        """
+        request = signal_request(name)
+        await self._begun()
+        while self._exit is None:
+            async with self._changing:
+                stream = self._stream
+                await stream.send_text(request)
+            for _ in range(2):  # one turn of the loop finds what the socket has to tell, the next one tells it
+                await asyncio.sleep(0)
+            if not stream.over:
+                return
+            async with self._changing:
+                broken = self._stream is stream  # Else another task has seen to it: the next one may be silent.
+            if broken:
+                await self._receive()  # what came before the break, and at its end another stream
+
     async def close(self) -> None:
         """Let go of the job, which goes on."""
+        self._left = True
         await self._stream.close()
 
     async def _begun(self) -> None:
@@ -87,10 +113,10 @@ class AsyncAttachment(JobOutput, AsyncExecution):
         present = self._streams
         try:
             await self._receive_once()
-        except Unreachable:
+        except Unreachable as error:
             async with self._changing:
                 if self._streams == present:  # Else another task has seen to it.
-                    await self._go_on()
+                    await self._go_on(error)
 
     async def _receive_once(self) -> None:
         await self._turns.wait(self._take)
@@ -103,13 +129,16 @@ class AsyncAttachment(JobOutput, AsyncExecution):
         self._progress.begin(started)
         self._unsent = self._progress.unsent(started.get("input")) if started.get("stdin") is True else []
 
-    async def _go_on(self) -> None:
-        """Another stream to the same job, once one can be had."""
+    async def _go_on(self, error: Unreachable) -> None:
+        """Another stream to the same job, once one can be had; the error when there is none for too long."""
+        if self._left:
+            raise error
         if self._progress.job is None and ("line" in self._first or "argv" in self._first):
             raise Unreachable(
                 "The connection broke while a command was being started.", next=f"cloudrouter ps {self._machine_id}"
             )
-        await persist(self._link, self._again)
+        await rest(self._link, self._patience, error, self._reached())
+        await persist(self._link, self._again, moved=self._reached, patience=self._patience)
         self._streams += 1
 
     async def _again(self) -> None:

@@ -13,11 +13,10 @@ from typing import IO, Any, Self
 from cloudrouter.client import commands
 from cloudrouter.client.aio.streams import AsyncStream
 from cloudrouter.client.aio.turns import Turns
-from cloudrouter.client.execution import Output, make_result, read_channel
+from cloudrouter.client.execution import Output, make_result, read_channel, signal_request
 from cloudrouter.client.results import Result
 from cloudrouter.client.websocket import NoAnswer
-from cloudrouter.wire.errors import UsageError
-from cloudrouter.wire.streams import CHUNK, SIGNALS, WINDOW
+from cloudrouter.wire.streams import CHUNK, WINDOW
 
 
 class AsyncExecution:
@@ -76,11 +75,9 @@ class AsyncExecution:
 
     async def send_signal(self, name: str) -> None:
         """Send a signal to the command and its children, such as `INT`."""
-        word = name.upper().removeprefix("SIG")
-        if word not in SIGNALS:
-            raise UsageError(f"{name!r} is not a signal that can be sent.", fix=f"One of {', '.join(SIGNALS)}.")
+        request = signal_request(name)
         if self._exit is None:
-            await self._stream.send_text(json.dumps({"signal": word}))
+            await self._stream.send_text(request)
 
     async def wait(self) -> Result:
         """Read to the end; the result with all output that was not iterated over before."""

@@ -28,20 +28,34 @@ async def ask_again(
     return await persist(link, once)
 
 
-async def persist(link: Link, once: Callable[[], Awaitable[T]]) -> T:
-    """Do it until it ends well, by an error of its own, or until it has been broken for PATIENCE_S."""
-    patience = Patience(asyncio.get_running_loop().time)
+async def persist(
+    link: Link,
+    once: Callable[[], Awaitable[T]],
+    *,
+    moved: Callable[[], object] = lambda: None,
+    patience: Patience | None = None,
+) -> T:
+    """Do it until it ends well, by an error of its own, or until it has been broken for PATIENCE_S without a move.
+
+    moved: how far it has come. patience: one that knows of earlier breaks.
+    """
+    patience = patience or Patience(asyncio.get_running_loop().time)
     while True:
         patience.begin()
         try:
             return await once()
         except Unreachable as error:
-            pause = patience.pause(error)
-        await asyncio.sleep(pause)
-        await _revive(link)
+            await rest(link, patience, error, moved())
 
 
-async def _revive(link: Link) -> None:
+async def rest(link: Link, patience: Patience, error: Unreachable, at: object = None) -> None:
+    """After a break: return when it is time for the next try; raises the error when it was tried long enough."""
+    await asyncio.sleep(patience.pause(error, at))
+    await revive(link)
+
+
+async def revive(link: Link) -> None:
+    """Make sure that a router listens again, where that is for us to do."""
     try:
         await link.revive()
     except NotListening:

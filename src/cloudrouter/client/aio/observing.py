@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from cloudrouter.client.aio.following import rest, revive
 from cloudrouter.client.aio.link import Link
 from cloudrouter.client.observing import Patience, last_of, read_events, read_usages
 from cloudrouter.client.requests import events_path, following_path, read_record, stats_path
@@ -35,8 +36,11 @@ async def events(
                     event = read_record(Event, line)
                     yield event
                     after = event.seq
-        except (ConnectionLost, NotListening):
-            await link.revive()
+        except NotListening as error:
+            await rest(link, patience.absence, error)
+            continue
+        except ConnectionLost:
+            await revive(link)
         patience.ended(brought=after != seen)
 
 
@@ -51,6 +55,9 @@ async def follow_stats(link: Link, machines: list[str], interval: float) -> Asyn
                 async for line in lines:
                     yield read_usages(line)
                     brought = True
-        except (ConnectionLost, NotListening):
-            await link.revive()
+        except NotListening as error:
+            await rest(link, patience.absence, error)
+            continue
+        except ConnectionLost:
+            await revive(link)
         patience.ended(brought=brought)

@@ -40,7 +40,10 @@ async def start_machine(
         return launch(transport, folder, request, with_secrets=with_secrets, exclude=exclude, progress=tell)
 
     try:
-        return await link.in_thread(work)
+        made = await link.in_thread(work)
+        # A cancellation that has come in the meantime arrives at an await: here the machine is still removed for it.
+        await asyncio.sleep(0)
+        return made
     except asyncio.CancelledError as error:
         # Whoever is cancelled never learns the id, also where the start had come to its end already.
         if fate.machine_id and not fate.removed:

@@ -37,6 +37,11 @@ class AsyncStream:
         """What the peer said when it closed; empty before, and when it said nothing."""
         return self._connection.close_reason or ""
 
+    @property
+    def over(self) -> bool:
+        """Whether the connection is known to be ending or gone; what came before can still be received."""
+        return self._connection.state is not State.OPEN
+
     async def send_text(self, text: str) -> None:
         """Send one text message and wait while the socket has no room."""
         await self._send(text.encode("utf-8", "replace"), text=True)
