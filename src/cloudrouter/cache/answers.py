@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import unquote
@@ -15,7 +14,7 @@ from multidict import CIMultiDict
 from cloudrouter.cache import policy
 from cloudrouter.cache.counters import Counters
 from cloudrouter.cache.fills import CHUNK, KEPT_HEADERS, Failed, Fill, Fills, TooLarge
-from cloudrouter.cache.limits import Limits
+from cloudrouter.cache.limits import Busy, Limits
 from cloudrouter.cache.log import log
 from cloudrouter.cache.policy import ARTIFACT, Wanted
 from cloudrouter.cache.store import Entry, Store
@@ -85,11 +84,8 @@ class Answers:
             return await self._give_kept(request, entry, "hit") or await self._give(request, asker, wanted)
         if request.method == "HEAD":
             return await self._carry(request, asker)
-        fill = self._fills.get(wanted, entry, lambda: self._way(asker))
-        try:
+        with self._fills.reading(wanted, entry, lambda: self._way(asker)) as fill:
             return await self._give_filled(request, asker, fill)
-        finally:
-            self._fills.leave(fill)
 
     def _is_current(self, entry: Entry, *, recheck: bool) -> bool:
         if entry.kind == ARTIFACT:
@@ -101,6 +97,8 @@ class Answers:
             await fill.head()
         except TooLarge:
             return await self._carry(request, asker)
+        except Busy:
+            return _come_again()
         except (Failed, *UNREACHABLE) as error:
             return await self._give_stale(request, fill, error)
         if fill.confirmed is not None:
@@ -122,10 +120,10 @@ class Answers:
 
     async def _give_kept(self, request: web.BaseRequest, entry: Entry, word: str) -> web.StreamResponse | None:
         """An entry's content; None when it is not there any more."""
-        descriptor = self._store.open(entry)
-        if descriptor is None:
+        kept = self._store.open(entry)
+        if kept is None:
             return None
-        try:
+        with kept:
             headers = self._headers(entry.headers, word)
             headers["Age"] = str(max(0, int(self._now() - entry.checked_at)))
             if _has_it(request, entry.headers.get("etag", "")):
@@ -136,16 +134,14 @@ class Answers:
                 return web.Response(headers=headers)
             self._counters.saved_bytes += entry.size
             if entry.size <= CHUNK:
-                return web.Response(body=os.pread(descriptor, entry.size, 0), headers=headers)
+                return web.Response(body=kept.read(0, entry.size), headers=headers)
             response = web.StreamResponse(headers=headers)
             response.content_length = entry.size
             await response.prepare(request)
             for position in range(0, entry.size, CHUNK):
-                await _write(response, os.pread(descriptor, min(CHUNK, entry.size - position), position))
+                await _write(response, kept.read(position, min(CHUNK, entry.size - position)))
             await response.write_eof()
             return response
-        finally:
-            os.close(descriptor)
 
     async def _stream(self, request: web.BaseRequest, fill: Fill) -> web.StreamResponse:
         response = web.StreamResponse(status=fill.status, headers=self._headers(fill.headers, "miss"))
@@ -188,6 +184,8 @@ class Answers:
                 self._upstream.carry(request.method, asker.host, request.raw_path, headers, body) as answer,
             ):
                 return await _relay(request, answer)
+        except Busy:
+            return _come_again()
         except UNREACHABLE as error:
             return _refuse(502, f"{asker.host} cannot be reached: {type(error).__name__}.")
 
@@ -233,6 +231,13 @@ def _climbs(target: str) -> bool:
     """Whether a path leads upwards: no registry needs that, and a mirror may have other things beside it."""
     path = unquote(target.partition("?")[0]).replace("\\", "/")
     return any(part in (".", "..") for part in path.split("/"))
+
+
+def _come_again() -> web.Response:
+    """For a machine that asks for more at once than its part; its tools try again by themselves."""
+    answer = _refuse(503, "Too many requests of this machine wait already.")
+    answer.headers["Retry-After"] = "1"
+    return answer
 
 
 def _refuse(status: int, message: str) -> web.Response:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from cloudrouter.cache.log import log
 from cloudrouter.wire.packages import HOSTS
 
 AUTHORITY_DAYS = 3650
@@ -44,7 +45,8 @@ def load_or_make(folder: str, now: Callable[[], float]) -> Authority:
     moment = datetime.fromtimestamp(now(), UTC)
     try:
         found = _load(folder)
-        if found.certificate.not_valid_after_utc - moment > timedelta(days=AUTHORITY_LEAST_DAYS):
+        if _replace_at(found) > moment:
+            _tell(folder, found)
             return found
     except (OSError, ValueError, KeyError, TypeError):
         # None yet, or one that cannot be read: machines get the new one when they are next configured.
@@ -71,13 +73,37 @@ def _save(folder: str, made: Authority) -> None:
     key = made.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = json.dumps({"pem": made.pem, "name_hash": made.name_hash}).encode()
     # The public part is what others look for, so it comes last.
-    for name, content in ((KEY_FILE, key), (PUBLIC_FILE, public)):
-        part = f"{folder}/{name}.{secrets.token_hex(4)}"
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-        os.replace(part, f"{folder}/{name}")
+    _put(folder, KEY_FILE, key)
+    _put(folder, PUBLIC_FILE, _public(made))
+
+
+def _public(one: Authority) -> bytes:
+    told = {"pem": one.pem, "name_hash": one.name_hash, "replace_at": _replace_at(one).timestamp()}
+    return json.dumps(told).encode()
+
+
+def _tell(folder: str, found: Authority) -> None:
+    """Bring the public part up to date: one that was written before may tell less."""
+    with open(f"{folder}/{PUBLIC_FILE}", "rb") as file:
+        if file.read() == _public(found):
+            return
+    try:
+        _put(folder, PUBLIC_FILE, _public(found))
+    except OSError as error:
+        log(f"the authority's public part cannot be written: {error.strerror}")
+
+
+def _put(folder: str, name: str, content: bytes) -> None:
+    part = f"{folder}/{name}.{secrets.token_hex(4)}"
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    os.replace(part, f"{folder}/{name}")
+
+
+def _replace_at(one: Authority) -> datetime:
+    """From when on the process replaces it; the router reads that from the public part while the process begins."""
+    return one.certificate.not_valid_after_utc - timedelta(days=AUTHORITY_LEAST_DAYS)
 
 
 def _make(moment: datetime) -> Authority:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import gzip
 import hashlib
 import io
+import itertools
 import json
+import re
 import zlib
 from typing import Any
 
@@ -18,6 +19,10 @@ METADATA_LIMIT = 64 * 1024 * 1024
 """The largest metadata, unpacked, that is looked into: anybody may publish some, and it is held in memory."""
 _AROUND = 16 * 1024
 """Bytes of a packument before and behind a tarball's name in which its description lies."""
+_PLACES = 16
+"""So many places that may be the right one are looked at; the true metadata of a package has one or two."""
+_BUDGET = 4 * 1024 * 1024
+"""Bytes that are read as JSON for one file at most: whoever publishes a package writes what stands in its metadata."""
 _ALGORITHMS = ("sha512", "sha384", "sha256", "sha1")
 """Strongest first, as npm's integrity names them."""
 
@@ -44,6 +49,10 @@ class Expected:
         """One more digest that has to come out; before the first byte."""
         self._wanted.append((running, digest))
 
+    def add_named(self, name: str, digest: bytes) -> None:
+        """The same, with a hash by its name."""
+        self.add(hashlib.new(name, usedforsecurity=False), digest)
+
     def update(self, data: bytes) -> None:
         """The next bytes of the content."""
         for running, _digest in self._wanted:
@@ -56,18 +65,34 @@ class Expected:
                 raise Mismatch(running.name)
 
 
-def add_described(expected: Expected, wanted: Wanted, metadata: bytes, *, packed: bool) -> None:
-    """Expect what the metadata says of this artifact; metadata that cannot be read says nothing."""
+class TooOdd(Exception):
+    """Metadata that would take too long to understand."""
+
+
+class _Reader:
+    """Reads JSON out of a larger text, until its budget is spent: then it raises TooOdd."""
+
+    def __init__(self) -> None:
+        self._left = _BUDGET
+        self._decoder = json.JSONDecoder()
+
+    def read(self, text: bytes) -> Any:
+        """The value that a text begins with."""
+        if len(text) > self._left:
+            raise TooOdd
+        self._left -= len(text)
+        return self._decoder.raw_decode(text.decode("utf-8", "replace"))[0]
+
+
+def find_described(wanted: Wanted, metadata: bytes, *, packed: bool) -> tuple[str, bytes] | None:
+    """Hash and digest that the metadata tells of this artifact; metadata that cannot be read, or is odd, tells none."""
     try:
         text = _unpack(metadata) if packed else metadata[: METADATA_LIMIT + 1]
         if len(text) > METADATA_LIMIT:
-            return
-        found = _npm_integrity(text, wanted.path) if wanted.host == NPM else _crate_checksum(text, wanted.path)
-    except (ValueError, TypeError, AttributeError, KeyError, OSError, EOFError, zlib.error, binascii.Error):
-        return
-    if found is not None:
-        name, digest = found
-        expected.add(hashlib.new(name, usedforsecurity=False), digest)
+            return None
+        return _npm_integrity(text, wanted.path) if wanted.host == NPM else _crate_checksum(text, wanted.path)
+    except (TooOdd, RecursionError, ValueError, TypeError, AttributeError, KeyError, OSError, EOFError, zlib.error):
+        return None
 
 
 def _unpack(data: bytes) -> bytes:
@@ -77,26 +102,26 @@ def _unpack(data: bytes) -> bytes:
 
 def _npm_integrity(text: bytes, path: str) -> tuple[str, bytes] | None:
     """The strongest digest that a packument tells of the tarball with this path."""
-    needle = path.encode() + b'"'
-    at = text.find(needle)
-    while at >= 0:
-        dist = _object_around(text, at)
+    needle, reader, at = path.encode() + b'"', _Reader(), -1
+    for _ in range(_PLACES):
+        at = text.find(needle, at + 1)
+        if at < 0:
+            return None
+        dist = _object_around(text, at, reader)
         if dist is not None and str(dist["tarball"]).endswith(path):
             return _strongest(dist)
-        at = text.find(needle, at + 1)
     return None
 
 
-def _object_around(text: bytes, at: int) -> dict[str, Any] | None:
+def _object_around(text: bytes, at: int, reader: _Reader) -> dict[str, Any] | None:
     """The object with a `tarball` around a place. Packuments have megabytes, and all of one is never needed."""
-    decoder = json.JSONDecoder()
     start = at
     for _ in range(32):
         start = text.rfind(b"{", max(0, at - _AROUND), start)
         if start < 0:
             return None
         try:
-            found, _end = decoder.raw_decode(text[start : at + _AROUND].decode("utf-8", "replace"))
+            found = reader.read(text[start : at + _AROUND])
         except (ValueError, RecursionError):
             continue
         if "tarball" in found:
@@ -115,9 +140,12 @@ def _strongest(dist: dict[str, Any]) -> tuple[str, bytes] | None:
 def _crate_checksum(text: bytes, path: str) -> tuple[str, bytes] | None:
     """The checksum that the sparse index tells of a crate's version."""
     version = crate_version(path)
-    for line in text.splitlines():
-        if line.strip():
-            entry = json.loads(line)
-            if entry["vers"] == version:
-                return "sha256", bytes.fromhex(entry["cksum"])
+    reader = _Reader()
+    places = re.finditer(rb'"vers"\s*:\s*"' + re.escape(version.encode()) + b'"', text)
+    for place in itertools.islice(places, _PLACES):
+        end = text.find(b"\n", place.end())
+        line = text[text.rfind(b"\n", 0, place.start()) + 1 : len(text) if end < 0 else end]
+        entry = reader.read(line.lstrip())
+        if entry["vers"] == version:
+            return "sha256", bytes.fromhex(entry["cksum"])
     return None

@@ -68,7 +68,8 @@ class Door:
         self._certificates = certificates
         self._answers = answers
         self._limits = limits
-        self._server = web.Server(self._handle)
+        # Whoever has left wants nothing any more: a handler that waits for its turn must not outlive its connection.
+        self._server = web.Server(self._handle, handler_cancellation=True)
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._socket: socket.socket | None = None

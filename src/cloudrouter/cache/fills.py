@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar
 
 import aiohttp
 
 from cloudrouter.cache import digests
+from cloudrouter.cache.contents import NoRoom, Part
 from cloudrouter.cache.counters import Counters
+from cloudrouter.cache.limits import Busy
 from cloudrouter.cache.log import log
 from cloudrouter.cache.policy import ARTIFACT, METADATA, Wanted
-from cloudrouter.cache.store import Entry, Part, Store
+from cloudrouter.cache.store import Entry, Store
 from cloudrouter.cache.upstream import UNREACHABLE, Upstream
 
 CHUNK = 256 * 1024
@@ -26,7 +30,12 @@ LONGEST_FRESH_S = 3600.0
 KEPT_HEADERS = ("content-type", "content-encoding", "etag", "last-modified", "cache-control", "vary")
 TOLD_HEADERS = (*KEPT_HEADERS, "location", "retry-after")
 WORSE_THAN_STALE = (502, 503, 504)
+LOOKERS = 2
+"""So many at once look into metadata: each holds one in memory."""
+LOOK_S = 10.0
+"""An artifact waits no longer than this for what its metadata says of it."""
 
+T = TypeVar("T")
 Way = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -35,7 +44,7 @@ class Failed(Exception):
 
 
 class TooLarge(Exception):
-    """Larger than what is kept: to be carried through."""
+    """Larger than what is kept, or than the room that there is: to be carried through."""
 
 
 class Fill:
@@ -53,6 +62,8 @@ class Fill:
         self.readers = 0
         self.begun = False
         """Whether some reader's way out has been used for it."""
+        self.lenders: set[asyncio.Task[None]] = set()
+        """Those who wait for their turn to lend it one."""
         self.turn = asyncio.Event()
         self.ended = asyncio.Event()
         self.part: Part | None = None
@@ -63,7 +74,7 @@ class Fill:
         self._news: asyncio.Future[None] | None = None
 
     async def head(self) -> None:
-        """Wait for the answer's beginning; raises what went wrong: Failed, TooLarge, or one of UNREACHABLE."""
+        """Wait for the answer's beginning; raises what went wrong: Failed, TooLarge, Busy, or one of UNREACHABLE."""
         await asyncio.shield(self._head)
 
     async def read(self, position: int) -> bytes:
@@ -83,6 +94,22 @@ class Fill:
     def missing(self) -> int:
         """Bytes still to come, as far as that is known."""
         return (self.length or 0) - (self.part.size if self.part else 0)
+
+    def begin(self, lender: asyncio.Task[None] | None) -> None:
+        """A lender's turn has come; the others need not wait for theirs."""
+        self.begun = True
+        self.turn.set()
+        for other in self.lenders:
+            if other is not lender:
+                other.cancel()
+        self.lenders.clear()
+
+    def drop(self, lender: asyncio.Task[None] | None) -> None:
+        """One who waits less; when nobody is left who could begin it, its readers hear of that."""
+        if lender in self.lenders:
+            self.lenders.remove(lender)
+            if not self.lenders:
+                self.turn.set()
 
     def begin_body(self) -> None:
         """The head is known."""
@@ -122,30 +149,46 @@ class Fills:
         self._counters = counters
         self._now = now
         self._running: dict[str, tuple[Fill, asyncio.Task[None]]] = {}
-        self._lending: set[asyncio.Task[None]] = set()
-        self._looking = asyncio.Lock()
+        self._helping: set[asyncio.Task[Any]] = set()
+        self._looking = asyncio.Semaphore(LOOKERS)
 
-    def get(self, wanted: Wanted, known: Entry | None, way: Way) -> Fill:
-        """The download of this, begun if it is not running; `leave` must follow."""
+    @contextmanager
+    def reading(self, wanted: Wanted, known: Entry | None, way: Way) -> Iterator[Fill]:
+        """The download of this, begun if it is not running, for one reader."""
+        fill = self._get(wanted, known)
+        fill.readers += 1
+        lender = None if fill.begun else self._help(_lend(fill, way))
+        if lender is not None:
+            fill.lenders.add(lender)
+        try:
+            yield fill
+        finally:
+            if lender in fill.lenders:
+                lender.cancel()
+                fill.drop(lender)
+            self._leave(fill)
+
+    def _get(self, wanted: Wanted, known: Entry | None) -> Fill:
         running = self._running.get(wanted.key)
         if running is None:
             fill = Fill(wanted, known)
-            task = asyncio.create_task(self._run(fill), name=f"fill {wanted.host}{wanted.path}")
-            running = self._running[wanted.key] = (fill, task)
-        fill = running[0]
-        fill.readers += 1
-        if not fill.begun:
-            lending = asyncio.create_task(_lend(fill, way))
-            self._lending.add(lending)
-            lending.add_done_callback(self._lending.discard)
-        return fill
+            running = self._running[wanted.key] = (fill, self._help(self._run(fill)))
+        return running[0]
 
-    def leave(self, fill: Fill) -> None:
+    def _help(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task beside the readers' own, which ends with the process at the latest."""
+        task = asyncio.create_task(work)
+        self._helping.add(task)
+        task.add_done_callback(self._helping.discard)
+        return task
+
+    def _leave(self, fill: Fill) -> None:
         """One reader less; a long download that nobody reads is ended."""
         fill.readers -= 1
         running = self._running.get(fill.wanted.key)
         if running is not None and running[0] is fill:
             if not fill.readers and (not fill.begun or fill.missing > ABANDONED_LIMIT):
+                del self._running[fill.wanted.key]  # at once: whoever comes now begins another
                 running[1].cancel()
         elif not fill.readers:
             self._close(fill)
@@ -156,7 +199,7 @@ class Fills:
 
     async def aclose(self) -> None:
         """End every download."""
-        tasks = [*(task for _fill, task in self._running.values()), *self._lending]
+        tasks = list(self._helping)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -164,11 +207,13 @@ class Fills:
     async def _run(self, fill: Fill) -> None:
         try:
             await fill.turn.wait()
+            if not fill.begun:
+                raise Busy
             await self._download(fill)
             fill.end()
         except UNREACHABLE as error:
             fill.end(error)
-        except (TooLarge, Failed) as error:
+        except (TooLarge, Failed, Busy) as error:
             fill.end(error)
         except (aiohttp.ClientError, digests.Mismatch, asyncio.CancelledError) as error:
             fill.end(Failed(type(error).__name__))
@@ -179,7 +224,9 @@ class Fills:
             fill.end(Failed(type(error).__name__))
             log(f"a download met a defect: {fill.wanted.host}{fill.wanted.path}: {type(error).__name__}: {error}")
         finally:
-            self._running.pop(fill.wanted.key, None)
+            running = self._running.get(fill.wanted.key)
+            if running is not None and running[0] is fill:
+                del self._running[fill.wanted.key]
             if not fill.readers:
                 self._close(fill)
 
@@ -206,16 +253,18 @@ class Fills:
             fill.length = answer.content_length
             if (fill.length or 0) > self._store.largest():
                 raise TooLarge
-            fill.part = self._begin_part()
+            fill.part = self._begin_part(fill.length)
             fill.begin_body()
             await self._take_body(fill, answer, expected)
         if fill.status == 200 and may_keep(wanted, answer.headers):
             self._keep(fill)
         fill.offer(fill.part.size)
 
-    def _begin_part(self) -> Part:
+    def _begin_part(self, length: int | None) -> Part:
         try:
-            return self._store.begin()
+            return self._store.begin(length)
+        except NoRoom as error:
+            raise TooLarge from error
         except OSError as error:
             # A full disk must not keep anybody from their packages: carried through, they need no room here.
             log(f"nothing can be kept: {error.strerror}")
@@ -232,6 +281,8 @@ class Fills:
             except OSError as error:
                 log(f"a download could not be written: {error.strerror}")
                 raise Failed from error
+            except NoRoom as error:
+                raise Failed("no room for what was not said before") from error
             if checked:
                 expected.update(data)
             if part.size > self._store.largest():
@@ -258,14 +309,27 @@ class Fills:
         """What metadata that is kept says of this artifact."""
         if wanted.described_by is None:
             return
-        for entry in self._store.describing(*wanted.described_by):
-            descriptor = self._store.open(entry)
-            if descriptor is not None:
-                packed = entry.headers.get("content-encoding", "") == "gzip"
-                # In a thread, and one at a time: a package's metadata may have tens of megabytes.
-                async with self._looking:
-                    await asyncio.to_thread(_expect_from, descriptor, expected, wanted, packed)
-                return
+        looking = self._help(self._look(wanted, *wanted.described_by))
+        try:
+            async with asyncio.timeout(LOOK_S):
+                found = await asyncio.shield(looking)
+        except TimeoutError:
+            log(f"what describes {wanted.host}{wanted.path} could not be looked into in time")
+            return
+        if found is not None:
+            expected.add_named(*found)
+
+    async def _look(self, wanted: Wanted, host: str, path: str) -> tuple[str, bytes] | None:
+        """The digest that kept metadata tells. Few at once, each to its end: metadata may have tens of megabytes."""
+        async with self._looking:
+            for entry in self._store.describing(host, path):
+                kept = self._store.open(entry)
+                if kept is not None:
+                    packed = entry.headers.get("content-encoding", "") == "gzip"
+                    with kept:
+                        # A descriptor of the thread's own, for nothing stops a thread that has begun.
+                        return await asyncio.to_thread(_look_into, os.dup(kept.fd), wanted, packed)
+        return None
 
 
 async def _lend(fill: Fill, way: Way) -> None:
@@ -273,16 +337,19 @@ async def _lend(fill: Fill, way: Way) -> None:
 
     Each reader offers its own: nobody waits in the queue of a machine that keeps all its ways busy.
     """
-    async with way():
-        if not fill.begun and not fill.ended.is_set():
-            fill.begun = True
-            fill.turn.set()
-            await fill.ended.wait()
+    lender = asyncio.current_task()
+    try:
+        async with way():
+            if not fill.begun and not fill.ended.is_set():
+                fill.begin(lender)
+                await fill.ended.wait()
+    except Busy:
+        fill.drop(lender)
 
 
-def _expect_from(descriptor: int, expected: digests.Expected, wanted: Wanted, packed: bool) -> None:  # noqa: FBT001
+def _look_into(descriptor: int, wanted: Wanted, packed: bool) -> tuple[str, bytes] | None:  # noqa: FBT001
     with open(descriptor, "rb") as file:
-        digests.add_described(expected, wanted, file.read(digests.METADATA_LIMIT + 1), packed=packed)
+        return digests.find_described(wanted, file.read(digests.METADATA_LIMIT + 1), packed=packed)
 
 
 def may_keep(wanted: Wanted, headers: Mapping[str, str]) -> bool:

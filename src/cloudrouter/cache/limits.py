@@ -15,6 +15,8 @@ TOTAL_CONNECTIONS = 1024
 PEER_CONNECTIONS = 192
 PEER_WAYS_OUT = 32
 """Requests upstream at the same time for one machine; more wait for their turn."""
+PEER_WAITING = 128
+"""So many may wait for their turn; more are told to come again later."""
 TOTAL_WAYS_OUT = 256
 DISTRUST_S = 30.0
 """A machine where a tool refused our certificate goes straight to the registries for so long."""
@@ -35,6 +37,19 @@ def peer_of(connection: socket.socket) -> str:
         return ""  # gone already: all such share one part
 
 
+class Busy(Exception):
+    """Too many requests of this machine wait already."""
+
+
+class _Ways:
+    """The ways out of one machine, and who is there: it is forgotten with the last of them, and not before."""
+
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(PEER_WAYS_OUT)
+        self.users = 0
+        self.waiting = 0
+
+
 class Limits:
     """Counts per machine; asked before anything is spent on it."""
 
@@ -42,7 +57,7 @@ class Limits:
         self._now = now
         self._open: Counter[str] = Counter()
         self._distrust: dict[str, float] = {}
-        self._ways: dict[str, asyncio.Semaphore] = {}
+        self._ways: dict[str, _Ways] = {}
         self._all_ways = asyncio.Semaphore(TOTAL_WAYS_OUT)
 
     def enter(self, peer: str) -> bool:
@@ -63,7 +78,6 @@ class Limits:
         self._open[peer] -= 1
         if self._open[peer] <= 0:
             del self._open[peer]
-            self._ways.pop(peer, None)
 
     def distrust(self, peer: str) -> None:
         """A tool of this machine does not trust our certificate, so serving it now would only break it."""
@@ -72,7 +86,29 @@ class Limits:
 
     @asynccontextmanager
     async def way_out(self, peer: str) -> AsyncIterator[None]:
-        """One request upstream on behalf of a machine."""
-        own = self._ways.setdefault(peer, asyncio.Semaphore(PEER_WAYS_OUT))
-        async with own, self._all_ways:
-            yield
+        """One request upstream on behalf of a machine; raises Busy when too many of them wait for their turn."""
+        own = self._ways.get(peer) or _Ways()
+        if own.waiting >= PEER_WAITING and peer != UNKNOWN:
+            raise Busy
+        self._ways[peer] = own
+        own.users += 1
+        try:
+            async with self._turn(own):
+                yield
+        finally:
+            # Downloads go on when their readers' connections are gone, so these say nothing about who is left.
+            own.users -= 1
+            if not own.users:
+                del self._ways[peer]
+
+    @asynccontextmanager
+    async def _turn(self, own: _Ways) -> AsyncIterator[None]:
+        own.waiting += 1
+        waits = True
+        try:
+            async with own.turns, self._all_ways:
+                own.waiting -= 1
+                waits = False
+                yield
+        finally:
+            own.waiting -= waits

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from cloudrouter.cache.contents import Content, Kept, NoRoom, Part, unlink
 from cloudrouter.cache.policy import METADATA
 
 TOUCH_AFTER_S = 3600.0
@@ -23,6 +24,9 @@ LOW_WATER = 0.9
 """Where throwing out stops, as a part of the bound."""
 LARGEST_PART = 0.25
 """One file may take this part of the bound at most."""
+BEGIN_BELOW, GROW_BELOW = 0.5, 0.75
+"""Files that are being filled may take these parts of the bound together. Those whose length nobody said grow beyond
+the first, so that they need not break off in the middle when many are begun."""
 META_LIMIT = 64 * 1024
 ENTRIES = 50_000
 """No more entries than this: each is held in memory and read when the process begins."""
@@ -45,36 +49,6 @@ class Entry:
     fresh_s: float = 0.0
 
 
-class Part:
-    """A file that is being filled; hashed as it grows."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.size = 0
-        self.sha256 = hashlib.sha256()
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-    def write(self, data: bytes) -> None:
-        """Append; OSError when the disk takes no more."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self.fd, rest) :]
-        self.sha256.update(data)
-        self.size += len(data)
-
-    def read(self, position: int, limit: int) -> bytes:
-        """Bytes that were written before."""
-        return os.pread(self.fd, limit, position)
-
-    def close(self) -> None:
-        """Let go of the file; what was not kept is removed."""
-        os.close(self.fd)
-        try:
-            os.unlink(self.path)
-        except FileNotFoundError:
-            return  # kept, under its own name
-
-
 class Store:
     """Entries in memory, least used first, each with its file on disk."""
 
@@ -83,12 +57,19 @@ class Store:
         self._folder = folder
         self._now = now
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._users: dict[str, int] = {}
-        """SHA-256 -> number of entries that have this content."""
+        self._contents: dict[str, Content] = {}
+        """SHA-256 -> the content that some entry has."""
         self._described: dict[tuple[str, str], list[str]] = {}
         """Host and path of metadata -> the keys of its forms."""
         self._told: dict[str, float] = {}
         self.bytes = 0
+        """What entries have."""
+        self._growing = 0
+        """What is set aside for files that are being filled."""
+        self._lingering = 0
+        """What has been thrown out, but is still read by somebody."""
+        self._held = 0
+        """What is read by somebody: no throwing out makes room of that."""
         self.dropped = 0
         """Entries thrown out for room since the process began."""
 
@@ -108,13 +89,18 @@ class Store:
             else:
                 self._admit(entry)
         for path, _ in _files(f"{self._folder}/objects"):
-            if os.path.basename(path) not in self._users:
+            if os.path.basename(path) not in self._contents:
                 os.unlink(path)
         self._make_room(0)
 
     def largest(self) -> int:
         """The size in bytes above which nothing is kept."""
         return int(self.bound_bytes * LARGEST_PART)
+
+    @property
+    def used(self) -> int:
+        """Bytes of the disk that are taken or promised; never more than the bound."""
+        return self.bytes + self._growing + self._lingering
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -136,8 +122,11 @@ class Store:
                 return None
         return entry
 
-    def open(self, entry: Entry) -> int | None:
-        """A descriptor of an entry's content; None, and the entry is gone, when it is not there whole."""
+    def open(self, entry: Entry) -> Kept | None:
+        """An entry's content, to be closed; None, and the entry is gone, when it is not there whole."""
+        content = self._contents.get(entry.sha256)
+        if content is None:
+            return None  # thrown out since it was found
         try:
             descriptor = os.open(self._object_path(entry.sha256), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -147,7 +136,8 @@ class Store:
             os.close(descriptor)
             self.remove(entry.key)
             return None
-        return descriptor
+        self._hold(content)
+        return Kept(descriptor, content, self._let_go)
 
     def describing(self, host: str, path: str) -> list[Entry]:
         """The kept forms of some metadata, without marking them as used."""
@@ -155,23 +145,39 @@ class Store:
 
     # -- writing ----------------------------------------------------------------------------------------------
 
-    def begin(self) -> Part:
-        """A file to fill; OSError when there is no room for it."""
-        return Part(f"{self._folder}/parts/{secrets.token_hex(8)}")
+    def begin(self, length: int | None = None) -> Part:
+        """A file to fill, of that length if it is known; NoRoom within the bound, OSError where the disk is full."""
+        reserved = length or 0
+        self._set_aside(reserved, BEGIN_BELOW)
+        try:
+            return Part(f"{self._folder}/parts/{secrets.token_hex(8)}", reserved, self._reserve, self._settle)
+        except OSError:
+            self._growing -= reserved
+            raise
 
     def keep(self, part: Part, entry: Entry) -> Entry:
         """Put a filled file in place under an entry, instead of what had its key; the part stays readable."""
         entry = replace(entry, sha256=part.sha256.hexdigest(), size=part.size)
-        self._make_room(entry.size)
+        self._make_room(0)  # its bytes are set aside already
         target = self._object_path(entry.sha256)
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        if entry.sha256 not in self._users:
+        fresh = entry.sha256 not in self._contents
+        if fresh:
             os.rename(part.path, target)
-        self._write_entry(entry)
+        try:
+            self._write_entry(entry)
+        except OSError:
+            if fresh:
+                unlink(target)
+            raise
         before = self._entries.get(entry.key)
         self._admit(entry)
+        if fresh:
+            self._growing -= part.reserved
+            part.reserved, part.content = 0, self._contents[entry.sha256]
+            self._hold(part.content)
         if before is not None:  # released last: the content may be the same as the new one
-            self._release(before.sha256, before.size)
+            self._release(before.sha256)
         return entry
 
     def confirm(self, entry: Entry, *, fresh_s: float) -> Entry:
@@ -185,7 +191,7 @@ class Store:
     def remove(self, key: str) -> None:
         """Forget an entry, and its content when nothing else has it; missing is success."""
         self._drop(key)
-        _unlink(self._entry_path(key))
+        unlink(self._entry_path(key))
 
     def clear(self) -> tuple[int, int]:
         """Forget everything; (entries, bytes) that there were."""
@@ -205,10 +211,11 @@ class Store:
             self._described.setdefault((entry.host, entry.path), []).append(entry.key)
         self._entries[entry.key] = entry
         self._entries.move_to_end(entry.key)
-        users = self._users.get(entry.sha256, 0)
-        self._users[entry.sha256] = users + 1
-        if not users:
+        content = self._contents.get(entry.sha256)
+        if content is None:
+            content = self._contents[entry.sha256] = Content(entry.size)
             self.bytes += entry.size
+        content.users += 1
 
     def _drop(self, key: str) -> None:
         """Out of memory, and the content off the disk when this was its last user."""
@@ -221,23 +228,61 @@ class Store:
             forms.remove(key)
             if not forms:
                 del self._described[entry.host, entry.path]
-        self._release(entry.sha256, entry.size)
+        self._release(entry.sha256)
 
-    def _release(self, sha256: str, size: int) -> None:
+    def _release(self, sha256: str) -> None:
         """One user of a content less; the last one takes it along."""
-        self._users[sha256] -= 1
-        if not self._users[sha256]:
-            del self._users[sha256]
-            self.bytes -= size
-            _unlink(self._object_path(sha256))
+        content = self._contents[sha256]
+        content.users -= 1
+        if not content.users:
+            del self._contents[sha256]
+            self.bytes -= content.size
+            self._lingering += content.size if content.readers else 0
+            unlink(self._object_path(sha256))
 
-    def _make_room(self, size: int) -> None:
-        if self.bytes + size <= self.bound_bytes and len(self._entries) < ENTRIES:
-            return
+    def _hold(self, content: Content) -> None:
+        self._held += 0 if content.readers else content.size
+        content.readers += 1
+
+    def _let_go(self, content: Content) -> None:
+        """One reader of a content less; the last one lets the disk have the room of what was thrown out."""
+        content.readers -= 1
+        if not content.readers:
+            self._held -= content.size
+            self._lingering -= 0 if content.users else content.size
+
+    def _reserve(self, part: Part, more: int) -> None:
+        """Room for a part that grows beyond what was said of it; NoRoom when there is none."""
+        self._set_aside(more, GROW_BELOW)
+        part.reserved += more
+
+    def _settle(self, part: Part) -> None:
+        """A part is closed: nothing is set aside for it any more, and it reads nothing."""
+        self._growing -= part.reserved
+        part.reserved = 0
+        if part.content is not None:
+            self._let_go(part.content)
+            part.content = None
+
+    def _set_aside(self, size: int, share: float) -> None:
+        if self._growing + size > self.bound_bytes * share or not self._make_room(size):
+            raise NoRoom
+        self._growing += size
+
+    def _make_room(self, size: int) -> bool:
+        """Whether so much can be taken now; throws out what was not used for longest, and is not being read."""
+        if self.used + size <= self.bound_bytes and len(self._entries) < ENTRIES:
+            return True
+        if self._growing + self._held + size > self.bound_bytes:
+            return False  # and nothing is thrown out for nothing
         enough, many = self.bound_bytes * LOW_WATER, ENTRIES * LOW_WATER
-        while self._entries and (self.bytes + size > enough or len(self._entries) > many):
-            self.remove(next(iter(self._entries)))
-            self.dropped += 1
+        for key, entry in list(self._entries.items()):
+            if self.used + size <= enough and len(self._entries) <= many:
+                break
+            if not self._contents[entry.sha256].readers:
+                self.remove(key)
+                self.dropped += 1
+        return self.used + size <= self.bound_bytes
 
     def _write_entry(self, entry: Entry) -> None:
         path = self._entry_path(entry.key)
@@ -290,10 +335,3 @@ def _files(folder: str) -> list[tuple[str, os.stat_result]]:
     for base, _, names in os.walk(folder):
         found += [(f"{base}/{name}", os.stat(f"{base}/{name}")) for name in names]
     return found
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return

@@ -31,7 +31,8 @@ class Config:
         self._settings = settings
         self._inherited = inherited
         self._path = f"{settings.state}/config.json"
-        self._ca_path = f"{settings.state}/{environment.CA_BUNDLE}"
+        self.own_bundle = f"{settings.state}/{environment.CA_BUNDLE}"
+        """Where the person's certificates are, with the machine's own, while there are some."""
         self.env: dict[str, str] = {}
         self.has_ca = False
         self.packages: Optional[dict[str, str]] = None
@@ -42,16 +43,26 @@ class Config:
 
     def environment(self, account: Account, requested: Mapping[str, str], *, term: str = "") -> dict[str, str]:
         """All variables of one command."""
-        ca_file = self._ca_path if self.has_ca else self.packages_ca
+        ca_file = self.own_bundle if self.has_ca else self.packages_ca
         return environment.command_environment(
-            self._settings, account, self._inherited, self.env, requested, ca_file=ca_file, term=term
+            *(self._settings, account, self._inherited, self.env, requested),
+            ca_file=ca_file,
+            own_ca=self.has_ca,
+            term=term,
         )
+
+    def shared(self, env: Mapping[str, str], *, has_ca: bool) -> dict[str, str]:
+        """What every command has, with these variables, from the image and the person; nothing of a package cache."""
+        found = {name: text for name, text in self._inherited.items() if text}
+        if has_ca:
+            found.update(dict.fromkeys(environment.CA_VARIABLES, self.own_bundle))
+        return {**found, **env}
 
     def change(self, env: dict[str, str], ca_pem: Optional[str], packages: Optional[dict[str, str]] = None) -> None:
         """Take a new configuration in place of the old one; on disk first, so that a restart finds the same."""
         try:
             if ca_pem:
-                write_file(self._ca_path, full_bundle(ca_pem), 0o644)
+                write_file(self.own_bundle, full_bundle(ca_pem), 0o644)
             body = {"env": env, "ca": bool(ca_pem), "packages": packages}
             write_file(self._path, json.dumps(body), 0o600)
         except OSError as error:
@@ -64,7 +75,7 @@ class Config:
             with open(self._path, encoding="utf-8") as file:
                 body = json.load(file)
             self.env = environment.check_variables(body["env"], "the kept configuration")
-            self.has_ca = bool(body["ca"]) and os.path.exists(self._ca_path)
+            self.has_ca = bool(body["ca"]) and os.path.exists(self.own_bundle)
             self.packages = body.get("packages")
         except FileNotFoundError:
             return
@@ -87,7 +98,8 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
         from cloudrouter.guest import packages  # not every machine has a package cache
 
         # Before the bundle is made: its authority goes into the machine's own, which becomes a part of that.
-        configured["packages"] = await packages.change(request.get("packages"), env, guest)
+        shared = guest.config.shared(env, has_ca=bool(ca_pem))
+        configured["packages"] = await packages.change(request.get("packages"), shared, guest)
     guest.config.change(env, ca_pem, request.get("packages"))
     fresh()
     await stream.finish("configured", configured)

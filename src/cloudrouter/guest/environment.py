@@ -76,9 +76,13 @@ def command_environment(
     requested: Mapping[str, str],
     *,
     ca_file: str = "",
+    own_ca: bool = True,
     term: str = "",
 ) -> dict[str, str]:
-    """The variables of one command: what the image set, who it runs as, the router's wishes, the request's."""
+    """The variables of one command: what the image set, who it runs as, the router's wishes, the request's.
+
+    own_ca: whether `ca_file` is the person's wish; else it only serves, and what the image set for a tool stays.
+    """
     env = {name: value for name, value in inherited.items() if name not in _NOT_INHERITED}
     env.update(
         HOME=settings.home,
@@ -92,7 +96,7 @@ def command_environment(
     if term:
         env["TERM"] = term
     if ca_file:
-        env.update(dict.fromkeys(CA_VARIABLES, ca_file))
+        env.update({name: ca_file for name in CA_VARIABLES if own_ca or not env.get(name)})
     env.update(configured)
     env.update(requested)
     env[LOGIN_PATH] = env["PATH"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from cloudrouter.guest import trust
+from cloudrouter.guest.environment import CA_VARIABLES
 from cloudrouter.guest.log import log
 from cloudrouter.guest.marks import replace_marked
 from cloudrouter.guest.relay import Relay
@@ -24,14 +25,20 @@ if TYPE_CHECKING:
 
 HOSTS_FILE = "/etc/hosts"
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+_NO_PACKAGES = ("GIT_SSL_CAINFO", "AWS_CA_BUNDLE")
+"""Of tools that ask none of the five names."""
+_BUNDLE_VARIABLES = (*(name for name in CA_VARIABLES if name not in _NO_PACKAGES), "npm_config_cafile")
 
 
 class Packages:
     """Switches the cache on and off; remembers what it was told last."""
 
-    def __init__(self, *, root: str = "", door: str = DOOR_IN_MACHINE, relay: Optional[Relay] = None) -> None:
-        """root: what stands before the machine's own paths, for tests."""
+    def __init__(
+        self, *, root: str = "", own_bundle: str = "", door: str = DOOR_IN_MACHINE, relay: Optional[Relay] = None
+    ) -> None:
+        """root: what stands before the machine's own paths, for tests; own_bundle: the person's, made from these."""
         self._root = root
+        self._own_bundle = own_bundle
         self._door = door
         self._relay = relay or Relay(f"{door}/{SOCKET}")
 
@@ -41,7 +48,10 @@ class Packages:
         return self._relay.is_open
 
     async def turn_on(self, wanted: Mapping[str, str], env: Mapping[str, str]) -> str:
-        """Do all that is needed, as far as it is not done; empty, or why it is off."""
+        """Do all that is needed, as far as it is not done; empty, or why it is off.
+
+        env: the variables that commands have without it.
+        """
         reason = self._obstacle(wanted, env)
         if not reason:
             reason = self._arrange(wanted)
@@ -71,7 +81,17 @@ class Packages:
             return "another folder than the router's is mounted in this machine"
         if not trust.bundle(self._root):
             return "this image has no authorities' certificates (package ca-certificates)"
+        for name in _BUNDLE_VARIABLES:
+            if name in env and not self._is_trusting(env[name]):
+                return f"{name} is set, and that bundle does not have the cache's authority"
         return ""
+
+    def _is_trusting(self, path: str) -> bool:
+        """Whether a bundle gets the authority: all of the system's do, and the person's, which is made from these."""
+        if path and path == self._own_bundle:
+            return True
+        real = os.path.realpath(self._root + path)
+        return any(real == os.path.realpath(self._root + known) for known in trust.BUNDLES)
 
     def _arrange(self, wanted: Mapping[str, str]) -> str:
         """Listen, be trusted, and only then be found."""
@@ -104,9 +124,12 @@ class Packages:
 
 
 async def change(given: Any, env: Mapping[str, str], guest: Guest) -> dict[str, Any]:
-    """Use the router's package cache, or with None no longer; what the router is told about it."""
+    """Use the router's package cache, or with None no longer; what the router is told about it.
+
+    env: the variables that commands have without it.
+    """
     wanted = check_wanted(given)
-    guest.packages = guest.packages or Packages()
+    guest.packages = guest.packages or Packages(own_bundle=guest.config.own_bundle)
     if wanted is None:
         await guest.packages.turn_off()
         reason = "it is not wanted"
@@ -119,7 +142,8 @@ async def change(given: Any, env: Mapping[str, str], guest: Guest) -> dict[str, 
 async def resume(guest: Guest) -> None:
     """After a start of the guest: as it was told before; nothing that fails here may keep it from starting."""
     try:
-        await change(guest.config.packages, guest.config.env, guest)
+        config = guest.config
+        await change(config.packages, config.shared(config.env, has_ca=config.has_ca), guest)
     except UsageError as error:
         log(f"the kept configuration of the package cache cannot be read: {error.message}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 import subprocess
@@ -137,6 +138,19 @@ def test_the_authority_when_its_last_year_has_begun_then_is_made_anew(tmp_path: 
     made = load_or_make(str(tmp_path), time.time)
     later = time.time() + (authority.AUTHORITY_DAYS - authority.AUTHORITY_LEAST_DAYS + 1) * 86400
     assert load_or_make(str(tmp_path), lambda: later).pem != made.pem
+
+
+def test_the_public_part_when_an_older_process_wrote_it_then_tells_when_it_is_replaced(tmp_path: Path) -> None:
+    made = load_or_make(str(tmp_path), time.time)
+    public = tmp_path / authority.PUBLIC_FILE
+    told = json.loads(public.read_text())
+    days = authority.AUTHORITY_DAYS - authority.AUTHORITY_LEAST_DAYS
+    assert told["replace_at"] == pytest.approx(time.time() + days * 86400, abs=86400)
+    public.write_text(json.dumps({name: told[name] for name in ("pem", "name_hash")}))
+    assert load_or_make(str(tmp_path), time.time).pem == made.pem
+    assert json.loads(public.read_text()) == told
+    assert load_or_make(str(tmp_path), lambda: told["replace_at"] - 1).pem == made.pem
+    assert load_or_make(str(tmp_path), lambda: told["replace_at"] + 1).pem != made.pem
 
 
 def test_the_hash_of_a_name_when_openssl_counts_it_then_is_the_same(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import base64
 import gzip
 import hashlib
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrouter.cache import digests
-from cloudrouter.cache.digests import Expected, Mismatch, add_described
+from cloudrouter.cache.digests import Expected, Mismatch, find_described
 from cloudrouter.cache.policy import ARTIFACT, Wanted
 from cloudrouter.wire.packages import CRATES, NPM
 
@@ -32,7 +33,9 @@ def dist(version: str, **fields: object) -> dict[str, object]:
 def accepts(metadata: bytes, body: bytes, *, packed: bool = False, of: Wanted | None = None) -> bool:
     """Whether a body is what the metadata promised."""
     expected = Expected()
-    add_described(expected, of or wanted(), metadata, packed=packed)
+    found = find_described(of or wanted(), metadata, packed=packed)
+    if found is not None:
+        expected.add_named(*found)
     expected.update(body)
     try:
         expected.check()
@@ -101,4 +104,35 @@ def test_an_index_when_it_tells_checksums_then_the_right_version_counts() -> Non
 @given(st.binary(max_size=300), st.booleans())
 def test_metadata_when_it_is_any_bytes_then_is_no_defect(text: bytes, packed: bool) -> None:
     for one in (wanted(), Wanted(CRATES, "/crates/p/p-1.0.0.crate", ARTIFACT)):
-        add_described(Expected(), one, text + b'"/p/-/p-1.0.0.tgz"' + text, packed=packed)
+        find_described(one, text + b'"/p/-/p-1.0.0.tgz"' + text, packed=packed)
+
+
+def hostile_packuments() -> list[bytes]:
+    place = b'"/p/-/p-1.0.0.tgz"'
+    deep = b'{"a":' * 40 + b"[" + (place + b",") * 400
+    elsewhere = b'{"tarball":"/other"' + b',"a":{' * 40 + (b'"b":' + place + b",") * 300
+    return [deep * 40, elsewhere * 40, b"{" * 16_000 + place * 100_000]
+
+
+@pytest.mark.parametrize("text", hostile_packuments())
+def test_a_packument_when_it_is_made_to_take_long_then_is_given_up_soon(text: bytes) -> None:
+    began = time.process_time()
+    assert accepts(text, b"anything")
+    assert time.process_time() - began < 2, "it took minutes once"
+
+
+def test_an_index_when_it_is_made_to_take_long_then_is_given_up_soon() -> None:
+    line = json.dumps({"x": {"vers": "1.0.0"}, "vers": "1.0.1", "cksum": "", "y": "z" * 100_000}).encode()
+    crate = Wanted(CRATES, "/crates/p/p-1.0.0.crate", ARTIFACT)
+    began = time.process_time()
+    assert accepts(b"\n".join([line] * 600), b"anything", of=crate)
+    assert time.process_time() - began < 2
+
+
+def test_an_index_when_other_versions_say_the_same_number_elsewhere_then_the_right_one_is_found() -> None:
+    lines = [{"vers": f"0.{number}.0", "cksum": "00" * 32, "rust_version": "1.0.0"} for number in range(100)]
+    lines.append({"vers": "1.0.0", "cksum": hashlib.sha256(BODY).hexdigest(), "rust_version": "1.0.0"})
+    text = "\n".join(json.dumps(line) for line in lines).encode()
+    crate = Wanted(CRATES, "/crates/p/p-1.0.0.crate", ARTIFACT)
+    assert accepts(text, BODY, of=crate)
+    assert not accepts(text, b"x", of=crate)

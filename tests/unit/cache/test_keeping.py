@@ -312,7 +312,7 @@ async def test_files_when_the_bound_is_reached_then_the_least_used_goes(setting:
 async def test_a_disk_when_it_is_full_then_tools_still_get_their_packages(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full() -> None:
+    def full(_length: int | None) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(setting.cache.store, "begin", full)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from cloudrouter.cache.contents import Kept, NoRoom, Part
 from cloudrouter.cache.policy import ARTIFACT, METADATA
 from cloudrouter.cache.store import TOUCH_AFTER_S, Entry, Store, find_damaged
 
@@ -22,7 +23,7 @@ def entry(key: str, kind: str = ARTIFACT) -> Entry:
 
 
 def put(store: Store, key: str, body: bytes, kind: str = ARTIFACT) -> Entry:
-    part = store.begin()
+    part = store.begin(len(body))
     try:
         part.write(body)
         return store.keep(part, entry(key, kind))
@@ -31,11 +32,11 @@ def put(store: Store, key: str, body: bytes, kind: str = ARTIFACT) -> Entry:
 
 
 def read(store: Store, found: Entry) -> bytes | None:
-    descriptor = store.open(found)
-    if descriptor is None:
+    kept = store.open(found)
+    if kept is None:
         return None
-    with open(descriptor, "rb") as file:
-        return file.read()
+    with kept:
+        return kept.read(0, 10_000)
 
 
 def opened(folder: str | Path, bound: int = 1000) -> Store:
@@ -52,10 +53,16 @@ class Model(RuleBasedStateMachine):
         self._temp = tempfile.TemporaryDirectory()
         self.store = opened(self._temp.name)
         self.known: dict[str, bytes] = {}
+        self.parts: list[Part] = []
+        self.readers: list[tuple[Kept, bytes]] = []
 
     @rule(key=st.sampled_from(KEYS), body=st.sampled_from([b"", b"x" * 10, b"y" * 300, b"z" * 400]))
     def keep(self, key: str, body: bytes) -> None:
-        put(self.store, key, body)
+        try:
+            put(self.store, key, body)
+        except NoRoom:
+            assert len(body) + sum(len(one) for _, one in self.readers) + self.growing() > 400
+            return
         self.known[key] = body
         assert read(self.store, self.store.find(key) or entry(key)) == body
 
@@ -70,6 +77,37 @@ class Model(RuleBasedStateMachine):
         self.store.remove(key)
         assert self.store.find(key) is None
 
+    def growing(self) -> int:
+        return sum(part.reserved for part in self.parts)
+
+    @rule(length=st.sampled_from([None, 0, 300]), size=st.sampled_from([1, 300]))
+    def begin(self, length: int | None, size: int) -> None:
+        try:
+            self.parts.append(self.store.begin(length))
+            self.parts[-1].write(b"p" * size)
+        except NoRoom:
+            assert self.store.used + max(length or 0, size) > 500
+
+    @precondition(lambda self: self.parts)
+    @rule(number=st.integers(0, 9))
+    def give_up(self, number: int) -> None:
+        self.parts.pop(number % len(self.parts)).close()
+
+    @rule(key=st.sampled_from(KEYS))
+    def read_slowly(self, key: str) -> None:
+        found = self.store.find(key)
+        kept = self.store.open(found) if found else None
+        if kept is not None:
+            self.readers.append((kept, self.known[key]))
+
+    @precondition(lambda self: self.readers)
+    @rule(number=st.integers(0, 9))
+    def read_to_the_end(self, number: int) -> None:
+        kept, body = self.readers.pop(number % len(self.readers))
+        with kept:
+            assert kept.read(0, 10_000) == body
+
+    @precondition(lambda self: not self.parts and not self.readers)
     @rule()
     def reopen(self) -> None:
         before = {one.key for one, _ in self.store.snapshot()}
@@ -90,10 +128,19 @@ class Model(RuleBasedStateMachine):
         assert objects == on_disk
         assert len(entries) == len(shown) == len(self.store)
         assert self.store.bytes == sum(os.path.getsize(path) for path in on_disk) <= self.store.bound_bytes
-        assert os.listdir(f"{self._temp.name}/parts") == []
+        assert len(os.listdir(f"{self._temp.name}/parts")) == len(self.parts)
+        inodes = {os.fstat(kept.fd).st_ino: len(body) for kept, body in self.readers}
+        inodes |= {os.stat(path).st_ino: os.path.getsize(path) for path in on_disk}
+        assert self.store.used == sum(inodes.values()) + self.growing() <= self.store.bound_bytes
         assert find_damaged(shown) == []
 
     def teardown(self) -> None:
+        for part in self.parts:
+            part.close()
+        for kept, _ in self.readers:
+            with kept:
+                pass
+        assert self.store.used == self.store.bytes
         self._temp.cleanup()
 
 
@@ -176,3 +223,50 @@ def test_entries_when_too_many_then_the_least_used_go(tmp_path: Path, monkeypatc
         assert len(store) <= 10
     assert store.find(f"{29:064d}") is not None
     assert store.find(f"{0:064d}") is None
+
+
+def test_files_that_are_being_filled_when_too_many_then_the_next_is_refused_and_nothing_is_thrown_out(
+    tmp_path: Path,
+) -> None:
+    store = opened(tmp_path)
+    put(store, KEYS[0], b"x" * 200)
+    parts = [store.begin(250), store.begin(250)]
+    with pytest.raises(NoRoom):
+        store.begin(1)
+    unknown = store.begin(0)
+    unknown.write(b"u" * 250)
+    with pytest.raises(NoRoom):
+        unknown.write(b"u")
+    assert store.find(KEYS[0]) is not None
+    assert store.used == 950
+    for part in (*parts, unknown):
+        part.close()
+    assert store.used == 200
+
+
+def test_a_content_when_it_is_being_read_then_another_goes_for_room(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    oldest = put(store, KEYS[0], b"a" * 400)
+    put(store, KEYS[1], b"b" * 400)
+    kept = store.open(oldest)
+    assert kept is not None
+    with kept:
+        put(store, KEYS[2], b"c" * 400)
+        assert [store.find(key) is not None for key in KEYS[:3]] == [True, False, True]
+        store.remove(KEYS[0])
+        assert (store.bytes, store.used) == (400, 800)
+        assert kept.read(0, 500) == b"a" * 400
+    assert store.used == 400
+
+
+def test_a_part_when_kept_and_still_read_then_is_not_thrown_out_either(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    part = store.begin(400)
+    part.write(b"a" * 400)
+    store.keep(part, entry(KEYS[0]))
+    put(store, KEYS[1], b"b" * 400)
+    put(store, KEYS[2], b"c" * 400)
+    assert [store.find(key) is not None for key in KEYS[:3]] == [True, False, True]
+    part.close()
+    put(store, KEYS[3], b"d" * 400)
+    assert [store.find(key) is not None for key in KEYS[:4]] == [False, False, True, True]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from pathlib import Path
 
 import pytest
 from tests.unit.guest.machine import Machine
 
-from cloudrouter.guest.config import SYSTEM_BUNDLES, full_bundle
-from cloudrouter.guest.environment import CA_VARIABLES
+from cloudrouter.guest.config import SYSTEM_BUNDLES, Config, full_bundle
+from cloudrouter.guest.environment import CA_VARIABLES, find_account
+from cloudrouter.guest.settings import Settings
 
 PEM = "-----BEGIN CERTIFICATE-----\nTUlJQmFr\nZQ==\n-----END CERTIFICATE-----\n"
 
@@ -57,6 +59,34 @@ async def test_a_given_variable_when_it_is_one_of_the_bundles_then_wins(own: Mac
     env = await variables(own)
     assert env["PIP_CERT"] == "/mine"
     assert env["CURL_CA_BUNDLE"].endswith("ca-bundle.pem")
+
+
+def made_config(state: Path, **inherited: str) -> Config:
+    places = {"home": str(state), "workspace": str(state), "state": str(state)}
+    settings = Settings("cr_23456789", "0" * 64, f"unix:{state}/s", "", job_log_bytes=1 << 20, **places)
+    return Config(settings, inherited)
+
+
+def test_a_variable_of_the_image_when_only_the_package_cache_needs_a_bundle_then_stays(tmp_path: Path) -> None:
+    config = made_config(tmp_path, REQUESTS_CA_BUNDLE="/etc/corp.pem", PIP_CERT="")
+    account = find_account("")
+    config.packages_ca = "/etc/ssl/certs/ca-certificates.crt"
+    env = config.environment(account, {})
+    assert env["REQUESTS_CA_BUNDLE"] == "/etc/corp.pem"
+    assert {env[name] for name in CA_VARIABLES if name != "REQUESTS_CA_BUNDLE"} == {config.packages_ca}
+    config.change({}, PEM)
+    assert {config.environment(account, {})[name] for name in CA_VARIABLES} == {config.own_bundle}
+
+
+def test_what_commands_share_when_asked_then_the_person_comes_before_the_image(tmp_path: Path) -> None:
+    config = made_config(tmp_path, REQUESTS_CA_BUNDLE="/etc/corp.pem", PIP_CERT="", HTTPS_PROXY="http://proxy")
+    assert config.shared({"A": ""}, has_ca=False) == {
+        "REQUESTS_CA_BUNDLE": "/etc/corp.pem",
+        "HTTPS_PROXY": "http://proxy",
+        "A": "",
+    }
+    shared = config.shared({"PIP_CERT": "/mine"}, has_ca=True)
+    assert {shared[name] for name in CA_VARIABLES} == {config.own_bundle, "/mine"}
 
 
 @pytest.mark.parametrize(

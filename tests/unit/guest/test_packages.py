@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.guest.machine import Machine
+from tests.unit.guest.test_config import made_config
 
-from cloudrouter.guest import packages, relay, trust
+from cloudrouter.guest import config, packages, relay, trust
 from cloudrouter.guest.marks import BEGIN, END, replace_marked
 from cloudrouter.guest.packages import Packages, check_wanted
 from cloudrouter.guest.relay import Relay
@@ -262,13 +263,14 @@ def root(tmp_path: Path) -> Iterator[Path]:
     return tmp_path
 
 
-def make(root: Path, *, taken: str | None = None) -> Packages:
+def make(root: Path, *, taken: str | None = None, own_bundle: str = "") -> Packages:
     def listen_at(host: str) -> tuple[str, int]:
         if host == taken:
             raise OSError(98, "Address already in use")
         return "127.0.0.1", 0
 
-    return Packages(root=str(root), door=str(root / "door"), relay=Relay("/nowhere", listen_at=listen_at))
+    relay = Relay("/nowhere", listen_at=listen_at)
+    return Packages(root=str(root), own_bundle=own_bundle, door=str(root / "door"), relay=relay)
 
 
 async def test_the_cache_when_turned_on_then_names_and_trust_are_there_once(root: Path) -> None:
@@ -314,6 +316,54 @@ async def test_the_cache_when_something_stands_in_its_way_then_is_off_whole_and_
     (root / "door/nonce").write_text("a-nonce\n")
     (root / "etc/ssl/certs/ca-certificates.crt").unlink()
     await check("no authorities")
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "npm_config_cafile"])
+async def test_the_cache_when_a_tool_has_a_bundle_that_does_not_get_its_authority_then_is_off(
+    root: Path, name: str
+) -> None:
+    made = make(root, own_bundle="/state/ca-bundle.pem")
+    for value in ("/etc/corp.pem", ""):
+        assert f"{name} is set" in await made.turn_on(WANTED, {name: value})
+        assert not made.is_on
+        assert NPM not in (root / "etc/hosts").read_text()
+    (root / "etc/own.pem").symlink_to("ssl/certs/ca-certificates.crt")
+    for value in ("/etc/ssl/certs/ca-certificates.crt", "/etc/own.pem", "/state/ca-bundle.pem"):
+        assert await made.turn_on(WANTED, {name: value, "AWS_CA_BUNDLE": "/etc/corp.pem"}) == ""
+    await made.turn_off()
+
+
+class FakeStream:
+    """Hears what the operation ends with."""
+
+    async def finish(self, kind: str, body: dict[str, Any]) -> None:
+        self.packages = body["packages"]
+
+
+class FakeGuest:
+    """As much of a guest as the operation `configure` uses, with an image that has a bundle of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.config = made_config(root, REQUESTS_CA_BUNDLE="/etc/corp.pem")
+        self.packages = make(root, own_bundle=self.config.own_bundle)
+
+
+async def test_a_machine_when_its_image_sets_a_bundle_then_the_cache_is_on_only_with_the_persons(root: Path) -> None:
+    stream, guest = FakeStream(), FakeGuest(root)
+    request: dict[str, Any] = {"packages": WANTED}
+    for env, ca_pem, word in (
+        ({}, None, "REQUESTS_CA_BUNDLE is set"),
+        ({}, PEM, ""),
+        ({"PIP_CERT": "/mine"}, PEM, "PIP_CERT is set"),
+        ({"REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"}, None, ""),
+    ):
+        await config.run(stream, {**request, "env": env, "ca_pem": ca_pem}, guest)  # type: ignore[arg-type]
+        assert stream.packages["on"] is (not word)
+        assert word in stream.packages["reason"]
+        assert guest.packages.is_on is (not word)
+    guest.config.change({}, None, WANTED)
+    await packages.resume(guest)  # type: ignore[arg-type]
+    assert not guest.packages.is_on
 
 
 async def test_the_cache_when_certificates_or_names_cannot_be_written_then_is_off(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,70 @@ async def test_the_process_when_killed_then_is_begun_again_with_the_same_authori
     assert again["restarts"] == 1
     assert await cache.words() == words
     assert os.stat(cache.door).st_ino == folder
+
+
+def with_a_slow_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The process begins only when this file is there."""
+    program, gate = tmp_path / "python", tmp_path / "gate"
+    os.mkfifo(gate)
+    program.write_text(f'#!/bin/sh\nread line <{gate}\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return gate
+
+
+async def test_the_words_when_the_process_is_not_ready_and_its_authority_stays_then_are_told_at_once(
+    cache: PackageCache, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = await cache.words()
+    await cache.aclose()
+    gate = with_a_slow_process(tmp_path, monkeypatch)
+    again = PackageCache(settings)
+    assert await again.words() == words
+    (Path(again.door).parent / "authority.json").write_text("{}")  # so that the process makes another
+    with open(await asyncio.to_thread(os.open, gate, os.O_WRONLY), "w") as file:
+        file.write("go\n")
+    await again.status()
+    newer = await again.words()
+    assert newer["ca_pem"] != words["ca_pem"]
+    assert await again.words() is newer
+    await again.aclose()
+
+
+@pytest.mark.parametrize("spoil", ["ends soon", "says nothing", "no key"])
+async def test_the_words_when_the_process_may_replace_its_authority_then_wait_for_it(
+    cache: PackageCache, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
+) -> None:
+    await cache.words()
+    await cache.aclose()
+    folder = Path(cache.door).parent
+    told = json.loads((folder / "authority.json").read_text())
+    if spoil == "no key":
+        (folder / "authority.key").unlink()
+    else:
+        changed = {**told, "replace_at": time.time() + 60 if spoil == "ends soon" else None}
+        (folder / "authority.json").write_text(json.dumps(changed))
+    gate = with_a_slow_process(tmp_path, monkeypatch)
+    again = PackageCache(settings)
+    asked = asyncio.create_task(again.words())
+    with open(await asyncio.to_thread(os.open, gate, os.O_WRONLY), "w") as file:
+        assert not asked.done()
+        file.write("go\n")
+    words = await asked
+    assert (words["ca_pem"] != told["pem"]) is (spoil == "no key")
+    assert words["ca_pem"] == json.loads((folder / "authority.json").read_text())["pem"]
+    await again.aclose()
+
+
+async def test_the_process_when_it_ends_in_the_middle_of_a_line_then_is_begun_again(
+    cache: PackageCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    mark = tmp_path / "mark"
+    program.write_text(f'#!/bin/sh\n[ -e {mark} ] && exec {sys.executable} "$@"\n: >{mark}\nprintf \'{{"ready": tr\'\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert (await cache.status())["restarts"] == 1
 
 
 async def test_the_process_when_its_router_ends_or_is_killed_then_ends_too(cache: PackageCache) -> None:

@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -27,8 +27,19 @@ LONG_ENOUGH_S = 30.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0
 END_S = 5.0
 LOG_BYTES = 5 * 1024 * 1024
+REPLACED_SOON_S = 3600.0
+"""An authority that the process replaces within this time is not told before the process has looked at it."""
 
 log = structlog.get_logger("packages")
+
+
+class _Public(NamedTuple):
+    """The public part of the authority, as the process left it."""
+
+    pem: str
+    name_hash: str
+    replace_at: float
+    """Seconds since the epoch; 0 where it is not said."""
 
 
 class PackageCache:
@@ -61,14 +72,17 @@ class PackageCache:
         """What a machine must know of the cache: ca_pem, name_hash, nonce. Raises Unreachable when there is none."""
         if self._words is None:
             self._start()
+            if not self._ready.is_set():
+                # A machine's start does not wait for the process, unless that may be about to replace its authority:
+                # the first time, when that ends soon, or when it is not whole. Not remembered: ready is what counts.
+                public = self._read_public()
+                if public is not None and self._will_stay(public):
+                    return self._as_words(public)
+                await self._await_ready()
             public = self._read_public()
             if public is None:
-                # The very first time: the process makes the authority.
-                await self._await_ready()
-                public = self._read_public()
-            if public is None:
                 raise Unreachable("The package cache has no certificate.", next="cloudrouter doctor")
-            self._words = {"ca_pem": public["pem"], "name_hash": public["name_hash"], "nonce": self._read_nonce()}
+            self._words = self._as_words(public)
         return self._words
 
     async def status(self) -> dict[str, Any]:
@@ -153,17 +167,22 @@ class PackageCache:
             os.replace(part, path)
         os.makedirs(os.path.dirname(self._log_path), mode=0o700, exist_ok=True)
 
-    def _read_public(self) -> dict[str, str] | None:
+    def _read_public(self) -> _Public | None:
         try:
             with open(f"{self._folder}/authority.json", encoding="ascii") as file:
                 found = json.load(file)
-            return {"pem": str(found["pem"]), "name_hash": str(found["name_hash"])}
-        except (OSError, ValueError, KeyError, TypeError):
+            replace_at = found.get("replace_at")
+            return _Public(str(found["pem"]), str(found["name_hash"]), replace_at if type(replace_at) is float else 0.0)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def _read_nonce(self) -> str:
+    def _will_stay(self, public: _Public) -> bool:
+        """Whether the process will find its authority good when it begins."""
+        return public.replace_at > time.time() + REPLACED_SOON_S and os.path.exists(f"{self._folder}/authority.key")
+
+    def _as_words(self, public: _Public) -> dict[str, str]:
         with open(f"{self.door}/{NONCE}", encoding="ascii") as file:
-            return file.read().strip()
+            return {"ca_pem": public.pem, "name_hash": public.name_hash, "nonce": file.read().strip()}
 
     async def _keep(self) -> None:
         """Run the process again and again."""
@@ -173,8 +192,9 @@ class PackageCache:
             try:
                 code = await self._run()
                 log.warning("the package cache has ended", status=code)
-            except OSError as error:
-                log.warning("the package cache cannot be begun", reason=str(error))
+            except (OSError, ValueError) as error:
+                # What it says no more, or in no words: killed in the middle of a line, for one.
+                log.warning("the package cache cannot be begun or understood", reason=str(error)[:200])
             finally:
                 self._forget()
             pause = FIRST_PAUSE_S if time.monotonic() - began > LONG_ENOUGH_S else min(pause * 2, LAST_PAUSE_S)
@@ -204,14 +224,14 @@ class PackageCache:
             assert process.stdin is not None and process.stdout is not None  # noqa: PT018
             process.stdin.write(json.dumps(config).encode() + b"\n")
             while line := await process.stdout.readline():
-                self._hear(process, json.loads(line))
+                self._hear(process, _read_word(line))
             return await process.wait()
         finally:
             await asyncio.shield(_end(process))
 
     def _hear(self, process: asyncio.subprocess.Process, message: dict[str, Any]) -> None:
         if "ready" in message:
-            self._process = process
+            self._process, self._words = process, None  # it may have made a new authority
             self._ready.set()
             log.info("the package cache serves", pid=process.pid)
             return
@@ -233,6 +253,14 @@ class PackageCache:
         if os.path.exists(path) and os.path.getsize(path) > LOG_BYTES:
             os.replace(path, f"{path}.1")
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def _read_word(line: bytes) -> dict[str, Any]:
+    """One line of the process; ValueError when it is not what it says."""
+    word = json.loads(line)
+    if not isinstance(word, dict):
+        raise ValueError("a line that is no object")
+    return word
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
