@@ -19,6 +19,11 @@ VIEW_NONE = "none"
 VIEWS = (VIEW_HTTP, VIEW_RFB, VIEW_NONE)
 """How people see an app: as web pages, as a desktop, or not by itself."""
 
+KIND_APP = "app"
+KIND_SIDECAR = "sidecar"
+KINDS = (KIND_APP, KIND_SIDECAR)
+"""Inside the machine, or an image of its own beside it."""
+
 FOLDER = "/opt/cloudrouter/apps"
 """Where an image keeps its apps: a folder each, with `app.json` in it."""
 RUN_FOLDER = "/run/cloudrouter/apps"
@@ -51,6 +56,28 @@ class AppState:
     requires: list[str] = field(default_factory=list)
     url: Optional[str] = None
     """Where the gateway shows it, without a ticket; None where it has no view, or there is no gateway."""
+    kind: str = KIND_APP
+    """One of KINDS."""
+
+
+@dataclass(frozen=True)
+class PtyState:
+    """One terminal of a machine that goes on without its clients, as `pty.list` tells it."""
+
+    id: str
+    name: Optional[str]
+    command: str
+    cwd: str
+    started_at: str
+    """RFC 3339 UTC."""
+    clients: int
+    cols: int
+    rows: int
+    """The smallest size of its clients; with none, the last one."""
+    pid: Optional[int] = None
+    """Its first program; None once that has ended."""
+    code: Optional[int] = None
+    """How it ended, while nobody has been told yet; such a session is listed for a minute."""
 
 
 @dataclass(frozen=True)

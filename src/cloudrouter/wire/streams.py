@@ -27,8 +27,8 @@ Operations and their final message:
     app.list                                                                                        apps
     app.start  app: started when it is not, and healthy                                             app
     app.stop   app: with those that require it                                                      app
-    app.connect app: as app.start, then as tcp                                                      end
-    app.logs   app, tail (lines)                                                                    end
+    app.connect app: as app.start, then as tcp; a failed app is not tried at once                    end
+    app.logs   app, tail (lines): what its last two runs wrote, as STDOUT                            end
     ports                                                                                           ports
     pty.open   session (None: a new one), line | argv, cwd, env, tty, name                          exit
     pty.list                                                                                        ptys
@@ -41,7 +41,10 @@ A job's output has positions: the bytes of both channels in the order they were 
 job.logs and job.attach say {"position": where the log stands after that piece}, and where output was dropped
 {"gone": {"bytes": n, "position": where it goes on}}. `from` is such a position: who has lost a stream goes on there.
 app.start and app.connect say {"starting": state of the app} when there is something to wait for.
-Who leaves a pty.open detaches: its program goes on, and pty.open with its session (told by `started`) is there again.
+app.connect then says {"started": {"app": name}} once it is connected.
+pty.open begins with {"started": {"session", "pid", "name", "new"}}. Who leaves it detaches: its program goes on, and
+pty.open with its session (an id or a name) is there again. Who joins, or has fallen far behind, is first sent what
+empties any screen, then the last output. The terminal has the smallest size of all who are at it.
 get begins with {"started": {"kind", "name", "real"}}: `tree` or `file`, its own name, and its path without links.
 job.attach begins with {"started": {"job", "pid", "position", "stdin", "input"}}: whether the job takes input, and how
 many bytes it has got so far; what was sent beyond that in a stream that broke is sent again.
