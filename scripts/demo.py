@@ -72,6 +72,15 @@ def the_main_job(machine: str) -> None:
                 print(f"  {path.relative_to(home)}  {path.stat().st_size} bytes")
 
 
+def the_desk(machine: str) -> None:
+    """What a person sees of the machine."""
+    say("Its desktop: apps start when somebody looks, and stop when nobody does")
+    with tempfile.TemporaryDirectory(prefix="cloudrouter-demo-") as folder:
+        run("screenshot", machine, f"{folder}/desktop.png")
+    run("apps", machine)
+    run("vnc", machine)
+
+
 def main() -> int:
     """Engine, image, then the job; whatever happens, the machine made here is deleted."""
     began = time.monotonic()
@@ -82,10 +91,12 @@ def main() -> int:
     machine = None
     try:
         say("The machine image (the first time takes some minutes, afterwards it is there)")
-        run("image", "build")
+        # The larger one, with an editor and notebooks, is then built by the router while this goes on.
+        run("image", "build", "desktop")
         say("A local folder becomes a machine")
         machine = start(EXAMPLE)
         the_main_job(machine)
+        the_desk(machine)
     except StepFailed as error:
         print(paint(f"\nThe demo stopped: {error}.", "1;31"), file=sys.stderr)
         return 1
@@ -98,6 +109,7 @@ def main() -> int:
             run("delete", machine)
     run("ls")
     print(paint(f"\nDone in {time.monotonic() - began:.0f} s.", "1;32"), end=" ")
+    print("VS Code and Jupyter come with the image `full`: .venv/bin/cloudrouter image ls tells how far it is.")
     print("Your turn: .venv/bin/cloudrouter start ./your-project")
     return 0
 

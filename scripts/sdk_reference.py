@@ -18,9 +18,10 @@ DEFAULT_FILE = ROOT / "docs" / "sdk-reference.md"
 WIDTH = 100
 
 CLASSES = (
-    "Client", "Machines", "Machine", "Execution", "Job", "Attachment", "Files", "Tunnel", "Forward", "Volumes",
+    "Client", "Machines", "Machine", "Execution", "Job", "Attachment", "Files", "Apps", "Ports", "Ptys", "Pty",
+    "Tunnel", "Forward", "Volumes",
 )  # fmt: skip
-RECORDS = ("Result", "Output", "Event", "Usage", "Volume")
+RECORDS = ("Result", "Output", "Event", "Usage", "Volume", "Door", "AppState", "Port", "PtySession")
 
 HEAD = """\
 # The SDK, name by name

@@ -3,8 +3,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-stamp=.venv/.setup-$(cat uv.lock pyproject.toml | cksum | cut -d' ' -f1)
-[ -e "$stamp" ] && exit 0
+stamp=.venv/.setup-$(cat uv.lock pyproject.toml scripts/vendor.py | cksum | cut -d' ' -f1)
+novnc=src/cloudrouter/server/gateway/desktop/static/novnc/VERSION
+[ -e "$stamp" ] && [ -e "$novnc" ] && exit 0
+
+# What the desktop page needs is not in git. Without it all the rest works, and the page says what is missing.
+fetch_novnc() { "$1" scripts/vendor.py || echo "setup: going on without the desktop page's noVNC" >&2; }
+[ -e "$stamp" ] && { fetch_novnc .venv/bin/python; exit 0; }
 
 find_python() {
     for name in python3.13 python3.12 python3.11 python3; do
@@ -17,6 +22,7 @@ find_python() {
 }
 
 python=$(find_python)
+fetch_novnc "$python"
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     # Debian and Ubuntu keep this part of Python in a package of its own.
     echo "setup: Python's venv module is missing; installing python3-venv with apt-get" >&2

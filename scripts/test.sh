@@ -14,6 +14,9 @@ trap 'exit 143' TERM
 # No flag is parsed and ignored: with each one dropped in turn, a test must fail.
 .venv/bin/python scripts/flags.py || failed=1
 
+# The pages are looked at in a real browser; a failure to get it shows in the tests that need it.
+scripts/chromium.sh || echo "test: Chromium could not be installed" >&2
+
 before=$(python3 scripts/engine.py status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["running"])')
 if python3 scripts/engine.py up; then
     [ "$before" = True ] || started=1

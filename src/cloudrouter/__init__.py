@@ -5,6 +5,9 @@ from __future__ import annotations
 __version__ = "0.1.0"
 __all__ = [
     "Ambiguous",
+    "AppState",
+    "Apps",
+    "AsyncApps",
     "AsyncAttachment",
     "AsyncClient",
     "AsyncExecution",
@@ -13,6 +16,9 @@ __all__ = [
     "AsyncJob",
     "AsyncMachine",
     "AsyncMachines",
+    "AsyncPorts",
+    "AsyncPty",
+    "AsyncPtys",
     "AsyncTunnel",
     "AsyncVolumes",
     "Attachment",
@@ -21,6 +27,7 @@ __all__ = [
     "CloudRouterError",
     "CommandFailed",
     "Conflict",
+    "Door",
     "Event",
     "Execution",
     "Files",
@@ -35,7 +42,12 @@ __all__ = [
     "NotFound",
     "NotRunning",
     "Output",
+    "Port",
+    "Ports",
     "ProviderBug",
+    "Pty",
+    "PtySession",
+    "Ptys",
     "QuotaExceeded",
     "RateLimited",
     "Result",
@@ -53,22 +65,28 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cloudrouter.client.aio.apps import AsyncApps
     from cloudrouter.client.aio.attaching import AsyncAttachment
     from cloudrouter.client.aio.client import AsyncClient
     from cloudrouter.client.aio.execution import AsyncExecution
     from cloudrouter.client.aio.files import AsyncFiles
     from cloudrouter.client.aio.jobs import AsyncJob
     from cloudrouter.client.aio.machines import AsyncMachine, AsyncMachines
-    from cloudrouter.client.aio.ports import AsyncForward, AsyncTunnel
+    from cloudrouter.client.aio.ports import AsyncForward, AsyncPorts, AsyncTunnel
+    from cloudrouter.client.aio.ptys import AsyncPty, AsyncPtys
     from cloudrouter.client.aio.volumes import AsyncVolumes
+    from cloudrouter.client.apps import Apps
     from cloudrouter.client.attaching import Attachment
     from cloudrouter.client.execution import Execution, Output
     from cloudrouter.client.files import Files
     from cloudrouter.client.jobs import Job
     from cloudrouter.client.machines import Client, Machine, Machines
-    from cloudrouter.client.ports import Forward, Tunnel
+    from cloudrouter.client.ports import Forward, Ports, Tunnel
+    from cloudrouter.client.ptys import Pty, Ptys, PtySession
     from cloudrouter.client.results import CommandFailed, Result
     from cloudrouter.client.volumes import Volumes
+    from cloudrouter.wire.apps import AppState, Port
+    from cloudrouter.wire.doors import Door
     from cloudrouter.wire.errors import (
         Ambiguous,
         AuthFailed,
@@ -93,22 +111,28 @@ if TYPE_CHECKING:
     from cloudrouter.wire.volumes import Volume
 
 _ROOMS = {
+    "client.aio.apps": "AsyncApps",
     "client.aio.attaching": "AsyncAttachment",
     "client.aio.client": "AsyncClient",
     "client.aio.execution": "AsyncExecution",
     "client.aio.files": "AsyncFiles",
     "client.aio.jobs": "AsyncJob",
     "client.aio.machines": "AsyncMachine AsyncMachines",
-    "client.aio.ports": "AsyncForward AsyncTunnel",
+    "client.aio.ports": "AsyncForward AsyncPorts AsyncTunnel",
+    "client.aio.ptys": "AsyncPty AsyncPtys",
     "client.aio.volumes": "AsyncVolumes",
+    "client.apps": "Apps",
     "client.attaching": "Attachment",
     "client.execution": "Execution Output",
     "client.files": "Files",
     "client.jobs": "Job",
     "client.machines": "Client Machine Machines",
-    "client.ports": "Forward Tunnel",
+    "client.ports": "Forward Ports Tunnel",
+    "client.ptys": "Pty Ptys PtySession",
     "client.results": "CommandFailed Result",
     "client.volumes": "Volumes",
+    "wire.apps": "AppState Port",
+    "wire.doors": "Door",
     "wire.errors": "Ambiguous AuthFailed CloudRouterError Conflict Internal InvalidSpec NoCapacity NotConfigured "
     "NotFound NotRunning ProviderBug QuotaExceeded RateLimited TimedOut TransferFailed Unreachable Unsupported "
     "UsageError",

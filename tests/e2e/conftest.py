@@ -42,6 +42,7 @@ class User:
             "CLOUDROUTER_STATE_DIR": f"{base}/state",
             "CLOUDROUTER_RUNTIME_DIR": f"{base}/run",
             "CLOUDROUTER_CONFIG": f"{base}/config.toml",
+            "CLOUDROUTER_IMAGE": "core",  # what every start has; no build behind the tests' backs
             "NO_COLOR": "1",
         }
 

@@ -18,6 +18,7 @@ from alembic import command
 from alembic.config import Config
 
 import cloudrouter
+from cloudrouter.images.apps import own_folder
 from cloudrouter.server.store import migrations
 from tests.e2e.conftest import Done, User, until
 
@@ -35,6 +36,7 @@ class Version:
         self._folder = folder
         package = Path(cloudrouter.__file__).parent
         shutil.copytree(package, folder / "cloudrouter", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(own_folder(), folder / "cloudrouter" / "apps", dirs_exist_ok=True)  # as in a wheel
         start = folder / "cloudrouter" / "__init__.py"
         text, count = re.subn(r'(?m)^__version__ = ".*"$', f'__version__ = "{version}"', start.read_text())
         assert count == 1

@@ -98,6 +98,46 @@ def _signals(before: list[str]) -> Found:
     return Found((name, "") for name in SIGNALS)
 
 
+def _apps(before: list[str]) -> Found:
+    """The apps of a machine, by its image: asking the machine itself would take longer than a TAB may."""
+    if not before:
+        return Found()
+    machine = next(
+        (one for one in _asked(routes.MACHINES, "machines") if before[0] in (one.get("id"), one.get("name"))), {}
+    )
+    apps = machine.get("apps")
+    return Found((str(app), "") for app in (apps if isinstance(apps, list) else ()))
+
+
+def _targets(before: list[str]) -> Found:
+    """What `open` and `forward` reach: apps that people see, and the ports that listen."""
+    if not before:
+        return Found()
+    transport = _router()
+    found = transport.call("GET", routes.machine(before[0], "ports"), timeout=DEADLINE_S) if transport else {}
+    ports = found.get("ports") if isinstance(found, dict) else None
+    items = [(str(one.get("port")), str(one.get("process"))) for one in ports or () if isinstance(one, dict)]
+    return Found([*items, *_apps(before).items])
+
+
+def _sessions(before: list[str]) -> Found:
+    transport = _router()
+    if transport is None or not before:
+        return Found()
+    from cloudrouter.client import commands
+
+    stream = transport.stream(routes.machine(before[0], "stream"), timeout=DEADLINE_S)
+    found = commands.ask(stream, {"op": "pty.list"}, timeout=DEADLINE_S).get("ptys")
+    ptys = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return Found((str(one.get("name") or one.get("id")), str(one.get("command"))) for one in ptys)
+
+
+def _our_apps(before: list[str]) -> Found:
+    from cloudrouter.wire.flavours import OURS
+
+    return Found((app, "") for app in OURS)
+
+
 def _shells(before: list[str]) -> Found:
     from cloudrouter.cli.verbs.completion import SHELLS
 
@@ -120,6 +160,12 @@ _SOURCES: dict[str, Callable[[list[str]], Found]] = {
     "LOCAL": _files,
     "FILE": _files,
     "DIR": _folders,
+    "DIR|NAME=IMAGE": _folders,
+    "A,B": _our_apps,
+    "APP": _apps,
+    "APP|PORT": _targets,
+    "PORT": _targets,
+    "SESSION": _sessions,
     "IMAGE": _images,
     "KEY": _keys,
     "SIG": _signals,

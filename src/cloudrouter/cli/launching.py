@@ -14,18 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from cloudrouter.client.ownapps import Chosen
 
 _NO_GIT = ("cloning is not there yet", "Clone it here and start the folder, or clone it in an empty machine.")
-_NO_APPS = ("apps (desktop, editor, notebook) are not there yet", "Leave it out; `ssh` runs commands and shells.")
+_NO_OPEN = ("it prints an id and opens nothing", "Open it afterwards:  cloudrouter code ID --open")
 NOT_HERE = {
-    "-o": ("no page of a machine can be opened yet", "Leave it out; `ssh` runs commands and shells."),
-    "--open": ("no page of a machine can be opened yet", "Leave it out; `ssh` runs commands and shells."),
+    "-o": _NO_OPEN,
+    "--open": _NO_OPEN,
     "--git": _NO_GIT,
     "-b": _NO_GIT,
     "--branch": _NO_GIT,
-    "--apps": _NO_APPS,
-    "--app": _NO_APPS,
-    "--without": _NO_APPS,
     "--docker": ("machines are containers of this host already", "Leave it out, or name another one with --provider."),
     "--idle-timeout": ("a machine has only a hard deadline yet", "Give --timeout, and `extend` it."),
 }
@@ -47,8 +45,10 @@ def add_machine_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--image",
         metavar="IMAGE",
-        help="what it boots from: core (the default), any Linux image such as debian:trixie, one you have built",
+        help="what it boots from: full (the default), desktop, core, any Linux image such as debian:trixie, one you "
+        "have built",
     )
+    _add_app_flags(parser)
     parser.add_argument("--build", metavar="DIR", help="boot from what the Dockerfile in this folder builds")
     building.add_folder_flags(parser)
     parser.add_argument("-p", "--provider", metavar="P", help="who makes it (default: docker)")
@@ -88,6 +88,33 @@ def add_machine_flags(parser: ArgumentParser) -> None:
         "--no-package-cache",
         action="store_true",
         help="npm, pip, uv and cargo in it download from the registries themselves, past this host's cache",
+    )
+
+
+def _add_app_flags(parser: ArgumentParser) -> None:
+    from cloudrouter.wire.flavours import OURS
+
+    parser.add_argument(
+        "--apps",
+        metavar="A,B",
+        action="append",
+        default=[],
+        help=f"with these apps on top of the image (core where none is named): {', '.join(OURS)}",
+    )
+    parser.add_argument(
+        "--without",
+        metavar="A,B",
+        action="append",
+        default=[],
+        help="without these apps of the image (full where none is named)",
+    )
+    parser.add_argument(
+        "--app",
+        metavar="DIR|NAME=IMAGE",
+        action="append",
+        default=[],
+        help="with an app of your own: the folder of a dev container Feature, or an image that runs beside it: "
+        "db=postgres:16,port=5432",
     )
 
 
@@ -191,6 +218,7 @@ def launch_machine(
     from cloudrouter.client.launch import launch
 
     context = building.read_context(args, args.build)
+    apps = _apps(args)
     try:
         progress.line.show("reaching the router")
         transport = connect_own_version()
@@ -203,6 +231,7 @@ def launch_machine(
             commands=args.commands_after,
             background=args.jobs_after,
             build=context,
+            apps=apps,
             keep_on_failure=keep_on_failure,
             progress=progress,
         )
@@ -217,7 +246,24 @@ def launch_machine(
     finally:
         progress.line.clear()
     tell_upload(machine.get("upload"))
+    tell_notes(machine)
     return machine
+
+
+def _apps(args: Namespace) -> Chosen | None:
+    """What --apps, --without and --app say; `a,b` twice is the same as `a,b,c,d`."""
+    if not (args.apps or args.without or args.app):
+        return None
+    from cloudrouter.client.ownapps import Chosen
+
+    return Chosen(values.read_list(args.apps), values.read_list(args.without), args.app)
+
+
+def tell_notes(machine: Mapping[str, Any]) -> None:
+    """On stderr: what the router wants the person to know of this start, such as apps that are not there yet."""
+    notes = machine.get("notes")
+    for note in notes if isinstance(notes, list) else ():
+        output.note(output.escape(note))
 
 
 def tell_interrupted(progress: StartProgress) -> None:

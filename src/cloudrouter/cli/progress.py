@@ -97,6 +97,7 @@ class StartProgress:
         return {
             "selecting": "looking through the folder",
             "sending": "sending the folder to be built",
+            "sending_app": f"sending the app {event.get('folder', '')}",
             "creating": "making the machine",
             "created": f"{self.machine_id} boots",
             "removing": f"removing {self.machine_id} again",

@@ -58,11 +58,26 @@ def _flag_words(args: Namespace, template: Template, folder: str) -> list[str]:
     ]
     if template.build is not None and not chosen:
         words.append(f"--build={build_folder(template, folder)}")
+    words += _app_words(args, template, folder)
     if template.package_cache is False:
         words.append("--no-package-cache")
     own = {parse_mount(word)["path"] for word in args.volume}
     words += [f"--volume={word}" for word in template.volumes if parse_mount(word)["path"] not in own]
     return words + [f"--label={key}={value}" for key, value in template.labels.items()]
+
+
+def _app_words(args: Namespace, template: Template, folder: str) -> list[str]:
+    """Its apps; what a flag takes away is not added, and what one adds is not taken away."""
+    from cloudrouter.cli.values import read_list
+    from cloudrouter.client.templates import own_app
+
+    added, taken = set(read_list(args.apps)), set(read_list(args.without))
+    apps = [] if added else [app for app in template.apps if app not in taken]
+    return [
+        *(f"--apps={app}" for app in apps),
+        *(f"--without={app}" for app in template.without if app not in added),
+        *(f"--app={own_app(template, word, folder)}" for word in template.app),
+    ]
 
 
 def _merge(args: Namespace, template: Template, words: list[str]) -> None:

@@ -56,6 +56,29 @@ def count(text: str) -> int:
     return int(text)
 
 
+def detach_keys(text: str) -> bytes:
+    """Keys one behind the other: `ctrl-p,ctrl-q`, `ctrl-]`, `~,.`; `none` for no such keys."""
+    from argparse import ArgumentTypeError
+
+    if text == "none":
+        return b""
+    keys = bytearray()
+    for word in text.split(","):
+        key = word[5:].upper() if word.lower().startswith("ctrl-") and len(word) == 6 else ""
+        if key and 0x40 <= ord(key) <= 0x5F:
+            keys.append(ord(key) - 0x40)
+        elif len(word) == 1 and word.isascii() and word.isprintable():
+            keys.append(ord(word))
+        else:
+            raise ArgumentTypeError(f"{text!r} are no keys; write them as ctrl-p,ctrl-q, or none")
+    return bytes(keys)
+
+
+def read_list(words: Sequence[str]) -> list[str]:
+    """`a,b` and `c` as a, b and c."""
+    return [one.strip() for word in words for one in word.split(",") if one.strip()]
+
+
 def read_labels(words: Sequence[str]) -> dict[str, str]:
     """`K=V` words as a mapping; raises UsageError for a word without `=` or without a key."""
     from cloudrouter.wire.errors import UsageError

@@ -28,6 +28,8 @@ ASK_TIMEOUT_S = 30.0
 """How long a machine may be silent before a question counts as unanswered."""
 GRACE_S = 1.0
 """How long a command may go on after our own SIGTERM or SIGHUP was forwarded to it."""
+LEAVE_S = 1.0
+"""How long what was typed at a terminal that is left may take to arrive."""
 _WINDOW_LIMIT = 1 << 40
 _PIPE_CODE = 141
 """What a shell reports for a program that wrote into a closed pipe: 128 + SIGPIPE."""
@@ -44,6 +46,7 @@ def run(
     signals: bool = True,
     on_started: Callable[[dict[str, Any]], object] | None = None,
     progress: Progress | None = None,
+    detach: terminals.DetachKeys | None = None,
 ) -> dict[str, Any]:
     """Send the request, carry bytes until the operation's final message, and return what that says.
 
@@ -55,12 +58,14 @@ def run(
     command down. When they raise BrokenPipeError the command is ended and the code is 141.
     progress: for a job, which outlives the stream: it is told how far the output has come, it says whether and which
     input is sent again, and of the signals only SIGINT is forwarded.
+    detach: for a terminal that goes on without us: its keys, the end of our input, SIGTERM and SIGHUP end only the
+    stream. For the keys and the end of input the result is `{"detached": True}`.
     signals: forward SIGINT (a second one ends the command and raises KeyboardInterrupt), SIGTERM and SIGHUP (a
     command that does not end by them within GRACE_S is ended, with the code 128 + n). For the main thread only.
     Raises the error that the other side sent, or Unreachable when the stream ends too early.
     """
     tty_fd = stdin_fd if tty else None
-    loop = _Loop(stream, stdin_fd, on_stdout, on_stderr, on_started, tty_fd, progress)
+    loop = _Loop(stream, stdin_fd, on_stdout, on_stderr, on_started, tty_fd, progress, detach)
     body = dict(request)
     if stdin_fd is not None:
         body["stdin"] = True
@@ -75,6 +80,8 @@ def run(
         with terminals.Attached(loop.on_signal, tty_fd, handled) as wakeup:
             return _guarded(loop, wakeup)
     finally:
+        if detach is not None:
+            stream.leave(timeout=LEAVE_S)
         stream.close()
 
 
@@ -171,8 +178,10 @@ class _Loop:
         on_started: Callable[[dict[str, Any]], object] | None,
         tty_fd: int | None,
         progress: Progress | None,
+        detach: terminals.DetachKeys | None,
     ) -> None:
         self._stream = stream
+        self._detach = detach
         self._stdin = stdin_fd if progress is None else None
         self._progress = progress
         self._job_stdin = stdin_fd
@@ -235,11 +244,21 @@ class _Loop:
             if error.errno not in (errno.EBADF, errno.EIO, errno.EISDIR, errno.EINVAL):
                 raise
             piece = b""  # A closed one, or a terminal that hung up: nothing will ever come.
-        if piece:
+        if self._detach is not None:
+            self._read_typed(self._detach, piece)
+        elif piece:
             self._send_input(piece)
         else:
             self._stdin = None
             self._end_input()
+
+    def _read_typed(self, detach: terminals.DetachKeys, piece: bytes) -> None:
+        """What is typed at a terminal that goes on without us."""
+        typed = detach.take(piece)
+        if typed:
+            self._send_input(typed)
+        if detach.left or not piece:
+            self._final = {"detached": True}
 
     def _send_input(self, piece: bytes) -> None:
         self._window -= len(piece)
@@ -324,6 +343,8 @@ class _Loop:
             if self._ending:
                 raise _Stopped(self._ending)
             return
+        if self._detach is not None and number in (signal.SIGTERM, signal.SIGHUP):
+            raise _Stopped(number)
         if not self._stream.closed:  # Else the command has ended, and only its output is still on its way out.
             self._stream.queue_text(json.dumps({"signal": _name(number)}))
         if number == signal.SIGINT and not self._interrupted:

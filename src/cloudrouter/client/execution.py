@@ -103,11 +103,16 @@ class Execution:
             self._ready.append(Output(read_channel(payload), payload[1:]))
             return
         said = commands.read_text(payload)
+        self._obey(said)
+        if commands.final_of(said) is not None:
+            self._stream.close()
+
+    def _obey(self, said: dict[str, Any]) -> None:
+        """Take in one of the machine's words."""
         self._window = commands.granted(self._window, said)
         word = commands.final_of(said)
         if word is not None:
             self._exit = said[word] if isinstance(said[word], dict) else {}
-            self._stream.close()
 
 
 def signal_request(name: str) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cloudrouter.client.contexts import Context
+    from cloudrouter.client.ownapps import Chosen
     from cloudrouter.client.selection import Selection
     from cloudrouter.client.transport import Transport
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often the whole is tried when the router goes away in the middle."""
 _NAMED = 5
+_ANY = "built"
+"""Stands for an image that is not built yet."""
 
 
 def launch(
@@ -48,6 +51,7 @@ def launch(
     commands: Iterable[str] = (),
     background: Iterable[str] = (),
     build: Context | None = None,
+    apps: Chosen | None = None,
     progress: Progress = lambda _event: None,
     keep_on_failure: bool = False,
 ) -> dict[str, Any]:
@@ -56,7 +60,8 @@ def launch(
     `request` has the fields of wire.machines.StartMachine. folder None: an empty workspace. `commands` are lines for
     the login shell, run in the workspace one after the other once the files are there; one that fails is a failure
     of the start. Then each line of `background` becomes a job. `build`: a folder whose Dockerfile is built first, and
-    is what the machine boots from. The result is the machine's JSON with three more
+    is what the machine boots from. `apps`: what its image has more and less, and what runs beside it; the person's own
+    are sent first, each with `{"phase": "sending_app", "folder"}`. The result is the machine's JSON with three more
     fields. `upload`: None without a folder, else `{"files", "dirs", "links", "bytes", "changed", "skipped",
     "left_behind", "notes"}`, left_behind being one line for people, empty when all was sent. `commands` and `jobs`:
     see steps.Steps.
@@ -76,11 +81,15 @@ def launch(
     """
     selection = None if folder is None else _select(folder, progress, with_secrets=with_secrets, exclude=exclude)
     body = {**ambient.collect(os.environ), **request, "provisional": True}
+    if apps is not None:
+        apps.check(_ANY if build is not None else body.get("image"))
     if build is not None:
         from cloudrouter.client import contexts
 
         built = contexts.build(transport, build, provider=body.get("provider"), progress=progress)
         body["image"] = built["name"]
+    if apps is not None:
+        _choose_apps(transport, body, apps, progress)
     if folder is not None:
         name = os.path.basename(os.path.abspath(folder))
         shown = os.fsencode(name).decode("utf-8", "replace")
@@ -91,6 +100,13 @@ def launch(
     except BaseException as error:
         start.undo(error, keep=keep_on_failure)
         raise
+
+
+def _choose_apps(transport: Transport, body: dict[str, Any], apps: Chosen, progress: Progress) -> None:
+    """Put image and sidecars into the request; where nothing was chosen, no word of them."""
+    image = apps.image(transport, body.get("image"), progress)
+    body.update({} if image is None else {"image": image})
+    body.update({"sidecars": apps.sidecars} if apps.sidecars else {})
 
 
 def _select(folder: str, progress: Progress, *, with_secrets: bool, exclude: Iterable[str]) -> Selection:

@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Self, Unpack
 
 from cloudrouter.client import answers, commands, following, jobs, observing, requests, router
+from cloudrouter.client.apps import Apps
 from cloudrouter.client.execution import Execution, Output, make_result
-from cloudrouter.client.facts import MachineFacts, check_list, check_machine
+from cloudrouter.client.facts import check_list, check_machine
 from cloudrouter.client.files import Files
 from cloudrouter.client.jobs import Job
 from cloudrouter.client.launch import launch
-from cloudrouter.client.ports import Forward, Tunnel
+from cloudrouter.client.ownapps import Chosen
+from cloudrouter.client.ports import Forward, Ports, Tunnel
+from cloudrouter.client.ptys import Pty, Ptys
 from cloudrouter.client.requests import Command, ListOptions, StartOptions
 from cloudrouter.client.results import CommandFailed, Result
+from cloudrouter.client.seeing import SeenMachine
 from cloudrouter.client.transport import NotListening, Transport
 from cloudrouter.client.volumes import Volumes
 from cloudrouter.client.websocket import Stream
@@ -27,6 +31,7 @@ from cloudrouter.wire.errors import NotFound
 from cloudrouter.wire.machines import Event, Usage
 
 __all__ = [
+    "Apps",
     "Client",
     "CommandFailed",
     "Execution",
@@ -36,6 +41,9 @@ __all__ = [
     "Machine",
     "Machines",
     "Output",
+    "Ports",
+    "Pty",
+    "Ptys",
     "Result",
     "Tunnel",
     "Volumes",
@@ -141,6 +149,9 @@ class Machines:
         gpu: str | None = None,
         volumes: Iterable[str] = (),
         package_cache: bool | None = None,
+        apps: Iterable[str] = (),
+        without: Iterable[str] = (),
+        app: Iterable[str | os.PathLike[str]] = (),
         with_secrets: bool = False,
         exclude: Iterable[str] = (),
         progress: Callable[[dict[str, Any]], object] | None = None,
@@ -149,6 +160,8 @@ class Machines:
 
         memory, disk: bytes, or text such as "8g". timeout: seconds until the machine is stopped, whatever it does.
         volumes: such as "npm-cache:~/.npm" or "data:/data:ro"; they outlive the machine, see `client.volumes`.
+        apps: on top of the image (`core` where none is named), such as "vscode". without: apps of the image (`full`
+        where none is named) that are left out. app: folders of apps of your own, see docs/apps.md.
         Ignored files and live secrets stay behind (with_secrets sends those; exclude leaves out more, as .gitignore
         does). progress is told each step as an object with `phase`. On failure nothing is left. As a context
         manager the machine is deleted at its end.
@@ -157,12 +170,14 @@ class Machines:
             name=name, size=size, cpu=cpu, memory=memory, disk=disk, image=image, provider=provider, env=env,
             labels=labels, timeout=timeout, gpu=gpu, volumes=volumes, package_cache=package_cache,
         )  # fmt: skip
+        chosen = Chosen(apps, without, app)
         facts = launch(
             self._client.transport,
             None if folder is None else os.fspath(folder),
             request,
             with_secrets=with_secrets,
             exclude=exclude,
+            apps=chosen,
             progress=progress or (lambda _event: None),
         )
         return Machine(self._client, facts, made_here=True)
@@ -192,7 +207,7 @@ class Machines:
         self._client.call("DELETE", routes.machine(ref))
 
 
-class Machine(MachineFacts):
+class Machine(SeenMachine):
     """One machine. As a `with` block it is deleted at the end, when it was started here. May be shared by threads."""
 
     def __init__(self, client: Client, facts: Any, *, made_here: bool = False) -> None:
@@ -200,6 +215,9 @@ class Machine(MachineFacts):
         self._client = client
         self._made_here = made_here
         self.files = Files(client.transport, self.id)
+        self.apps = Apps(client, self.id)
+        self.ports = Ports(client, self.id)
+        self.ptys = Ptys(client, self.id)
 
     # -- commands -----------------------------------------------------------------------------------------------
 

@@ -6,11 +6,14 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
-from cloudrouter.client import commands
+from cloudrouter.client import commands, requests, served
+from cloudrouter.wire import routes
+from cloudrouter.wire.apps import Port
 from cloudrouter.wire.errors import Internal
 from cloudrouter.wire.streams import CHUNK, STDOUT, WINDOW
 
 if TYPE_CHECKING:
+    from cloudrouter.client.machines import Client
     from cloudrouter.client.websocket import Stream
 
 
@@ -144,3 +147,25 @@ class Forward:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+class Ports:
+    """What listens inside a machine, as its `ports`."""
+
+    def __init__(self, client: Client, machine_id: str) -> None:
+        self._client = client
+        self._machine_id = machine_id
+
+    def list(self) -> list[Port]:
+        """The TCP ports that something listens on inside and that can be reached, by number."""
+        answer = self._client.call("GET", routes.machine(self._machine_id, "ports"))
+        return [requests.read_record(Port, one) for one in served.read_ports(answer)]
+
+    def forward(self, target: int | str, *, local_port: int = 0, host: str | None = None) -> Forward:
+        """A port of this host that leads to a port inside, or to an app by its name; 0: a free one.
+
+        An app is started by the first connection. host: `127.0.0.1` or `::1` inside; None: whichever answers.
+        """
+        request = requests.target_request(target, host)
+        path = routes.machine(self._machine_id, "stream")
+        return Forward(self._client.transport.socket_path, path, request, local_port)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlencode
 
+from cloudrouter.client import served
 from cloudrouter.wire import routes, sizes
 from cloudrouter.wire.decode import decode
 from cloudrouter.wire.errors import Internal, InvalidSpec, NotFound, UsageError
@@ -41,6 +43,9 @@ class StartOptions(TypedDict, total=False):
     gpu: str | None
     volumes: Iterable[str]
     package_cache: bool | None
+    apps: Iterable[str]
+    without: Iterable[str]
+    app: Iterable[str | os.PathLike[str]]
     with_secrets: bool
     exclude: Iterable[str]
     progress: Any
@@ -104,6 +109,45 @@ def port_request(port: int, host: str | None) -> dict[str, Any]:
             f"{host!r} is not inside the machine.", fix=f"One of {', '.join(LOCAL_HOSTS)}, or None to try both."
         )
     return {"op": "tcp", "port": port, **({} if host is None else {"host": host})}
+
+
+def target_request(target: int | str, host: str | None = None) -> dict[str, Any]:
+    """The first message of a stream to a port inside, or to an app by its name; an app is started when it is off."""
+    if isinstance(target, str) and not (target.isascii() and target.isdecimal()):
+        if host is not None:
+            raise UsageError("An app has one address of its own: host goes with a port.", fix="Leave host out.")
+        return {"op": "app.connect", "app": served.app_word(target)}
+    return port_request(int(target) if isinstance(target, str) else target, host)
+
+
+def door_request(target: int | str, path: str, *, view_only: bool = False) -> dict[str, Any]:
+    """The body of `POST /v1/machines/{ref}/open`; UsageError for what can be no target or path."""
+    asked = target_request(target)
+    if not path.startswith("/"):
+        path = f"/{path}"
+    return {"target": str(asked.get("app") or asked["port"]), "path": path, "view_only": view_only}
+
+
+def pty_request(
+    command: Command | None,
+    *,
+    session: str | None = None,
+    name: str | None = None,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+    columns: int = 80,
+    rows: int = 24,
+) -> dict[str, Any]:
+    """The first message of a stream to a terminal: a new one, or one that is there already."""
+    if session is not None:
+        request: dict[str, Any] = {"op": "pty.open", "session": session}
+    elif command is None:
+        request = {"op": "pty.open"}
+    else:
+        request = exec_request(command, None, None, operation="pty.open")
+    given = {"name": name, "cwd": cwd, "env": dict(env) if env else None}
+    request.update({key: value for key, value in given.items() if value is not None})
+    return {**request, "stdin": True, "tty": {"cols": columns, "rows": rows, "term": "xterm-256color"}}
 
 
 def query(path: str, **values: Any) -> str:

@@ -22,6 +22,8 @@ size = "small"                                  # or cpu = 2, memory = "4g"
 timeout = "8h"                                  # stopped this long after its start
 env = { NODE_ENV = "development", NPM_TOKEN = "$NPM_TOKEN" }   # "$NAME": taken from your environment
 labels = { agent = "me" }
+apps = ["desktop", "browser"]                   # on core, or on image = ...; without = [...] takes some away
+app = ["db=postgres:16,port=5432"]              # an image that runs beside it, or the folder of an app of your own
 volumes = ["web-data:/data"]                    # disks that outlive machines
 commands = ["npm ci"]                           # after the files are there, in order; a failing one fails the start
 background = ["npm run dev"]                    # then these, each a job: see `cloudrouter ps`
@@ -93,8 +95,6 @@ def _check(path: str, text: str, name: str, facts: Any) -> None:
 
 
 def _close(key: str) -> str:
-    if key == "apps":
-        return "Apps (desktop, editor, notebook ...) are not there yet; leave the key out."
     import difflib
 
     close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.6)
@@ -212,6 +212,20 @@ def _volumes_fault(value: Any) -> str | None:
     return None
 
 
+def _apps_fault(value: Any) -> str | None:
+    from cloudrouter.wire.flavours import OURS
+
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        return "it must be a list of apps"
+    return next((f"{one!r} is no app; apps are {', '.join(OURS)}" for one in value if one not in OURS), None)
+
+
+def _own_apps_fault(value: Any) -> str | None:
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
+        return "it must be a list of folders and NAME=IMAGE words"
+    return None if len(value) <= _LISTS else f"it has more than {_LISTS} items"
+
+
 def _switch_fault(value: Any) -> str | None:
     return None if isinstance(value, bool) else "it must be true or false"
 
@@ -224,6 +238,9 @@ KEYS: dict[str, Key] = {
     "description": Key(_text_fault, _none, 'description = "what it is for"'),
     "image": Key(_text_fault, _none, 'image = "core"'),
     "build": Key(_text_fault, _none, 'build = "."'),
+    "apps": Key(_apps_fault, list, 'apps = ["vscode"]'),
+    "without": Key(_apps_fault, list, 'without = ["jupyter"]'),
+    "app": Key(_own_apps_fault, list, 'app = ["./my-app", "db=postgres:16"]'),
     "size": Key(_size_fault, _none, 'size = "small"'),
     "cpu": Key(_cpu_fault, _none, "cpu = 2"),
     "memory": Key(_amount_fault, _none, 'memory = "8g"'),

@@ -132,13 +132,25 @@ def build_folder(template: Template, folder: str) -> str:
 
     folder: the one that is started, for a relative path of the person's own template.
     """
-    wanted = os.path.expanduser(template.build)
+    return _inside(template, "build", template.build, folder)
+
+
+def _inside(template: Template, key: str, word: str, folder: str) -> str:
+    wanted = os.path.expanduser(word)
     base = template.folder or folder
     path = os.path.normpath(os.path.join(os.path.abspath(base), wanted))
     real, top = os.path.realpath(path), os.path.realpath(base)
     if template.source == PROJECT and real != top and not real.startswith(top.rstrip("/") + "/"):
-        raise broken(template.path, template.name, "build", "it leads out of the project", "Name a folder in it.")
+        raise broken(template.path, template.name, key, "it leads out of the project", "Name a folder in it.")
     return path
+
+
+def own_app(template: Template, word: str, folder: str) -> str:
+    """An app of its own: a folder, absolute and, for a project, in it; a sidecar's `NAME=IMAGE` as it is."""
+    name, equals, _ = word.partition("=")
+    if equals and "/" not in name and not name.startswith((".", "~")):
+        return word
+    return _inside(template, "app", word, folder)
 
 
 def _of_project(folder: str) -> Iterable[Template]:

@@ -23,6 +23,31 @@ def size(fd: int) -> tuple[int, int]:
     return columns or 80, rows or 24
 
 
+class DetachKeys:
+    """Looks in what is typed for the keys that leave a terminal alone; pure."""
+
+    def __init__(self, keys: bytes, *, muted: bool = False) -> None:
+        """keys: one behind the other, none where there are none. muted: nothing that is typed is to be sent."""
+        self._keys = keys
+        self._muted = muted
+        self._held = b""
+        self.left = False
+        """Whether the keys have come."""
+
+    def take(self, piece: bytes) -> bytes:
+        """What of it is sent now; a beginning of the keys waits for what comes next."""
+        out = bytearray()
+        for byte in piece:
+            self._held += bytes((byte,))
+            while self._held and not self._keys.startswith(self._held):
+                out += self._held[:1]
+                self._held = self._held[1:]
+            if self._keys and self._held == self._keys:
+                self.left, self._held = True, b""
+                break
+        return b"" if self._muted else bytes(out)
+
+
 class Attached:
     """Hand signals to `on_signal` and make `tty_fd` raw; the value is a descriptor to poll, readable after a signal.
 

@@ -197,6 +197,25 @@ class Stream:
             pass  # The peer is gone already; flush has closed the socket.
         self._close_socket()
 
+    def leave(self, *, timeout: float) -> None:
+        """Say goodbye, wait at most `timeout` seconds until the peer has read what came before it, and close.
+
+        What the peer still sends is dropped. A close alone would take what is on its way with it.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            if not self.closed and not self._closing:
+                self._closing = True
+                self._queue(frames.CLOSE, frames.close_payload(frames.NORMAL, ""))
+            while not self.closed and not self._ended:
+                self.flush()
+                if self._wait(select.POLLIN | (select.POLLOUT if self._out else 0), deadline) & ~select.POLLOUT:
+                    self.feed()
+                    self._inbox.clear()
+        except Unreachable:
+            pass  # It is gone already, or too slow.
+        self.close()
+
     def __enter__(self) -> Self:
         return self
 

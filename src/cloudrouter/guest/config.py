@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Optional
 
+    from cloudrouter.guest.appfiles import Installed
     from cloudrouter.guest.environment import Account
     from cloudrouter.guest.server import Guest
     from cloudrouter.guest.settings import Settings
@@ -39,15 +40,26 @@ class Config:
         """What is needed to use the router's package cache; None without one."""
         self.packages_ca = ""
         """The machine's own bundle, while it holds the authority of the package cache."""
+        self._installed: Optional[Installed] = None
         self._load()
+
+    def apps(self) -> Optional[Installed]:
+        """What apps the image has; None when it has no place for any."""
+        if self._installed is None and os.path.isdir(self._settings.apps):
+            from cloudrouter.guest.appfiles import Installed  # not every machine has apps
+
+            self._installed = Installed(self._settings)
+        return self._installed
 
     def environment(self, account: Account, requested: Mapping[str, str], *, term: str = "") -> dict[str, str]:
         """All variables of one command."""
         ca_file = self.own_bundle if self.has_ca else self.packages_ca
+        installed = self.apps()
         return environment.command_environment(
             *(self._settings, account, self._inherited, self.env, requested),
             ca_file=ca_file,
             own_ca=self.has_ca,
+            exports=installed.exports() if installed is not None else None,
             term=term,
         )
 

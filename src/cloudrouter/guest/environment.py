@@ -77,9 +77,10 @@ def command_environment(
     *,
     ca_file: str = "",
     own_ca: bool = True,
+    exports: Optional[Mapping[str, str]] = None,
     term: str = "",
 ) -> dict[str, str]:
-    """The variables of one command: what the image set, who it runs as, the router's wishes, the request's.
+    """The variables of one command: what the image set, who it runs as, the apps', the router's wishes, the request's.
 
     own_ca: whether `ca_file` is the person's wish; else it only serves, and what the image set for a tool stays.
     """
@@ -97,6 +98,7 @@ def command_environment(
         env["TERM"] = term
     if ca_file:
         env.update({name: ca_file for name in CA_VARIABLES if own_ca or not env.get(name)})
+    env.update(exports or {})
     env.update(configured)
     env.update(requested)
     env[LOGIN_PATH] = env["PATH"]

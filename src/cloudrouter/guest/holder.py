@@ -153,23 +153,30 @@ def _become(spec: dict[str, Any], stdout: int, stderr: int, tell: int) -> None:
             os.dup2(fd, target)
         os.close(stdin)
         if spec["rights"] is not None:
-            uid, gid, groups = spec["rights"]
+            uid, gid, _groups = spec["rights"]
             for fd in (stdout, stderr):
                 os.fchown(fd, uid, gid)  # the command may open its /dev/stdout as a file
-            os.setgroups(groups)
-            os.setgid(gid)
-            os.setuid(uid)
-        try:
-            os.chdir(spec["cwd"])  # with the command's own rights
-        except OSError:
-            os.write(tell, FOLDER)
-            return
-        _restore_signals()
-        os.execvpe(spec["program"], spec["argv"], spec["env"])  # noqa: S606
+        enter(spec, tell)
     except OSError as error:
         os.write(tell, b"%d" % (error.errno or 0))
     finally:
         os._exit(127)
+
+
+def enter(spec: dict[str, Any], tell: int) -> None:
+    """Become the command with its rights in its folder; returns, having told, only when it may not enter that."""
+    if spec["rights"] is not None:
+        uid, gid, groups = spec["rights"]
+        os.setgroups(groups)
+        os.setgid(gid)
+        os.setuid(uid)
+    try:
+        os.chdir(spec["cwd"])  # with the command's own rights
+    except OSError:
+        os.write(tell, FOLDER)
+        return
+    _restore_signals()
+    os.execvpe(spec["program"], spec["argv"], spec["env"])  # noqa: S606
 
 
 def _restore_signals() -> None:
@@ -190,14 +197,13 @@ def _stay_for_the_end() -> None:
 
 def main() -> None:
     """Read the spec from stdin, start the command, say on stdout how that went, and hold it to its end."""
-    spec = marshal.loads(_read_all(0))  # noqa: S302 - from the guest, which is the same program
+    spec = marshal.loads(read_all(0))  # noqa: S302 - from the guest, which is the same program
     folder = spec["folder"]
     os.chdir("/")
     _stay_for_the_end()
     try:
-        _note_holder(folder, 0)
-        room = os.open(f"{folder}/{EXIT_FILE}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.write(room, b" " * _EXIT_ROOM)  # so that the ending can be told on a full disk, too
+        note_holder(folder, 0)
+        room = make_room(folder)
         command = _Command(spec)
     except OSError as error:
         os.write(1, b"trouble %d" % (error.errno or 0))
@@ -206,13 +212,25 @@ def main() -> None:
         os.waitpid(command.pid, 0)
         os.write(1, b"fault " + command.fault)
         return
-    _note_holder(folder, command.pid)
+    note_holder(folder, command.pid)
     os.write(1, b"running %d" % command.pid)
+    let_go()
+    hold(command, Log(folder, spec["limit"]), folder, room)
+
+
+def make_room(folder: str) -> int:
+    """A place for the ending, so that it can be told on a full disk, too."""
+    room = os.open(f"{folder}/{EXIT_FILE}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.write(room, b" " * _EXIT_ROOM)
+    return room
+
+
+def let_go() -> None:
+    """Close what came from the guest, which waits for the end of our answer."""
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
-    hold(command, Log(folder, spec["limit"]), folder, room)
 
 
 def hold(command: _Command, log: Log, folder: str, room: int) -> None:
@@ -220,7 +238,7 @@ def hold(command: _Command, log: Log, folder: str, room: int) -> None:
     poller = select.poll()
     for fd in command.streams:
         poller.register(fd, select.POLLIN)
-    watch = _watch(command.pid)
+    watch = watch_process(command.pid)
     if watch >= 0:
         poller.register(watch, select.POLLIN)
     status: Optional[int] = None
@@ -234,7 +252,7 @@ def hold(command: _Command, log: Log, folder: str, room: int) -> None:
         elif not told and (not busy or not command.streams):
             told = True
             log.flush()
-            _tell_ending(folder, room, status)
+            tell_ending(folder, room, status)
     log.flush()
 
 
@@ -267,7 +285,7 @@ def _carry(poller: select.poll, command: _Command, log: Log, patience: Optional[
     return busy
 
 
-def _watch(pid: int) -> int:
+def watch_process(pid: int) -> int:
     """A descriptor that becomes readable when the process ends; -1 where the kernel has none."""
     try:
         return os.pidfd_open(pid)
@@ -275,7 +293,7 @@ def _watch(pid: int) -> int:
         return -1
 
 
-def _note_holder(folder: str, command_pid: int) -> None:
+def note_holder(folder: str, command_pid: int) -> None:
     """Who we are, with our start time, so that a reused number is not mistaken for us."""
     with open("/proc/self/stat", "rb") as file:
         ticks = int(file.read().rpartition(b")")[2].split()[19])
@@ -287,14 +305,16 @@ def _note_holder(folder: str, command_pid: int) -> None:
     os.replace(f"{path}.new", path)
 
 
-def _tell_ending(folder: str, room: int, status: int) -> None:
+def tell_ending(folder: str, room: int, status: int) -> None:
+    """Write how the command ended: its exit code, or minus its signal."""
     text = b"%d %d\n" % (status, time.time_ns() // 1_000_000)
     os.pwrite(room, text.ljust(_EXIT_ROOM), 0)
     os.close(room)
     os.replace(f"{folder}/{EXIT_FILE}.new", f"{folder}/{EXIT_FILE}")
 
 
-def _read_all(fd: int) -> bytes:
+def read_all(fd: int) -> bytes:
+    """All up to the end."""
     parts = []
     while part := os.read(fd, _PIECE):
         parts.append(part)

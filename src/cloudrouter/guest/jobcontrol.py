@@ -7,16 +7,14 @@ import os
 import signal
 import time
 
-from cloudrouter.guest import jobs, rights
+from cloudrouter.guest import jobs, members
 from cloudrouter.guest.environment import find_account
 from cloudrouter.guest.exec import read_timeout
-from cloudrouter.guest.process import stat_fields
 from cloudrouter.wire.errors import UsageError
 from cloudrouter.wire.streams import SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any, Optional
 
     from cloudrouter.guest.environment import Account
@@ -60,14 +58,9 @@ async def kill(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
 
 def signal_job(root: str, job: Job, name: str, account: Account) -> int:
     """Send the signal to all the job's processes; returns how many got it. Account: whose rights commands have."""
-    number = getattr(signal, "SIG" + name)
-    members = members_of(root, job, account)
-    sent = sum(_send(pid, ticks, number) for pid, ticks in members.items())
-    if name in ("TERM", "HUP"):
-        # One that is stopped would see it only when somebody wakes it.
-        for pid, ticks in members.items():
-            _send(pid, ticks, signal.SIGCONT)
-    return sent
+    mark = b"%b=%b" % (jobs.JOB_VARIABLE, job.id.encode())
+    session = job.pid or 0 if job.state == jobs.RUNNING else 0
+    return members.send_all(members.find(mark, account, holder=jobs.holder_of(root, job.id), session=session), name)
 
 
 def signal_foreground(root: str, job_id: str, name: str) -> None:
@@ -82,64 +75,3 @@ def signal_foreground(root: str, job_id: str, name: str) -> None:
         os.killpg(job.pid, getattr(signal, "SIG" + name))
     except (ProcessLookupError, PermissionError):
         return
-
-
-def members_of(root: str, job: Job, account: Account) -> dict[int, int]:
-    """The job's living processes, pid -> start time: its session, its holder's descendants, and those it marked.
-
-    A daemon that has left its session and its parents still carries the job's id in its first environment.
-    """
-    holder = jobs.holder_of(root, job.id)
-    parents, sessions, started = {}, {}, {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or (fields := stat_fields(int(name))) is None or fields[0] in (b"Z", b"X"):
-            continue
-        pid = int(name)
-        parents[pid], sessions[pid], started[pid] = int(fields[1]), int(fields[3]), int(fields[19])
-    kept = {holder, os.getpid()}
-    marked, found = _marked(started, job, account), set()
-    for pid in started:
-        if pid in marked or (job.state == jobs.RUNNING and sessions[pid] == job.pid) or _descends(pid, holder, parents):
-            found.add(pid)
-    return {pid: started[pid] for pid in found - kept}
-
-
-def _descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
-    for _ in range(len(parents)):
-        pid = parents.get(pid, 0)
-        if pid == ancestor:
-            return bool(ancestor)
-        if pid <= 1:
-            return False
-    return False
-
-
-def _marked(pids: Iterable[int], job: Job, account: Account) -> set[int]:
-    """Those whose first environment names the job. The kernel shows it to a process's own user, and to root only
-    with a right that containers do not have: so we look as both.
-    """
-    mark = b"%b=%b" % (jobs.JOB_VARIABLE, job.id.encode())
-    seen = {pid: _environment(pid) for pid in pids}
-    with rights.of(account):
-        seen.update((pid, _environment(pid)) for pid, found in list(seen.items()) if found is None)
-    return {pid for pid, found in seen.items() if found is not None and mark in found.split(b"\0")}
-
-
-def _environment(pid: int) -> Optional[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read()
-    except OSError:
-        return None  # it has ended, or it is not ours to look at
-
-
-def _send(pid: int, ticks: int, number: int) -> bool:
-    """Signal one process, unless its number belongs to another meanwhile."""
-    fields = stat_fields(pid)
-    if fields is None or int(fields[19]) != ticks:
-        return False
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import marshal
 import os
 from dataclasses import dataclass
 
 from cloudrouter.guest import commands, holder
 from cloudrouter.guest.config import write_file
-from cloudrouter.guest.environment import find_account, rfc3339
-from cloudrouter.guest.pipes import close_all, make_pipes, read_all, write_all
-from cloudrouter.guest.process import closed_folder, ending, python_words, stat_fields
-from cloudrouter.guest.settings import MACHINE_ID
+from cloudrouter.guest.environment import rfc3339
+from cloudrouter.guest.holding import read_exit, read_held, start_holder
+from cloudrouter.guest.pipes import close_all
+from cloudrouter.guest.process import closed_folder, ending
 from cloudrouter.wire.errors import CloudRouterError, Internal, NotFound, TransferFailed, UsageError
 from cloudrouter.wire.ids import is_job_id, new_job_id
 
@@ -82,10 +81,12 @@ async def start_job(guest: Guest, command: Command, *, stdin: bool = False) -> J
     try:
         if stdin:
             reading = guest.inputs.make(job_id, command.account)
-        answer = await _start_holder(guest, command, folder, reading)
+        keep = () if reading < 0 else (reading,)
+        limit = guest.settings.job_log_bytes
+        answer = await start_holder(guest, command, folder, keep=keep, limit=limit, stdin=reading)
         word, _, value = answer.partition(b" ")
         if word != b"running":
-            raise _start_error(word, value, command)
+            raise start_error(word, value, command)
         job = read_job(root, job_id)
         if job is None:
             raise Internal(f"The job {job_id} was started, but its record is gone.")
@@ -143,43 +144,31 @@ def read_job(root: str, job_id: str) -> Optional[Job]:
     try:
         with open(f"{folder}/meta.json", encoding="utf-8") as file:
             meta = json.load(file)
-        holder_pid, ticks, pid, started_ms = _numbers(f"{folder}/{holder.HOLDER_FILE}", 4)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    held = read_held(folder)
+    if held is None:
         return None
     base = {
         "id": job_id,
         "command": meta["command"],
         "cwd": meta["cwd"],
-        "pid": pid or None,
-        "started_ms": started_ms,
+        "pid": held.command or None,
+        "started_ms": held.started_ms,
         "stdin": meta.get("stdin") is True,
     }
-    alive = _is_alive(holder_pid, ticks)  # before the ending: a holder that ends in between has told it
-    try:
-        status, ended_ms = _numbers(f"{folder}/{holder.EXIT_FILE}", 2)
-    except FileNotFoundError:
+    alive = held.is_alive  # before the ending: a holder that ends in between has told it
+    told = read_exit(folder)
+    if told is None:
         return Job(state=RUNNING if alive else LOST, **base)
-    how = ending(status)
-    return Job(state=EXITED, code=how.code, signal=how.signal, ended_ms=ended_ms, **base)
+    how = ending(told[0])
+    return Job(state=EXITED, code=how.code, signal=how.signal, ended_ms=told[1], **base)
 
 
 def holder_of(root: str, job_id: str) -> int:
     """The job's holder while it lives, else 0."""
-    try:
-        pid, ticks = _numbers(f"{root}/{job_id}/{holder.HOLDER_FILE}", 2)
-    except FileNotFoundError:
-        return 0
-    return pid if _is_alive(pid, ticks) else 0
-
-
-def _numbers(path: str, count: int) -> list[int]:
-    with open(path, "rb") as file:
-        return [int(word) for word in file.read(200).split()[:count]]
-
-
-def _is_alive(pid: int, ticks: int) -> bool:
-    fields = stat_fields(pid)
-    return fields is not None and fields[0] not in (b"Z", b"X") and int(fields[19]) == ticks
+    held = read_held(f"{root}/{job_id}")
+    return held.pid if held is not None and held.is_alive else 0
 
 
 def _make_folder(root: str, command: Command, *, stdin: bool) -> tuple[str, str]:
@@ -201,61 +190,17 @@ def _make_folder(root: str, command: Command, *, stdin: bool) -> tuple[str, str]
         return job_id, folder
 
 
-async def _start_holder(guest: Guest, command: Command, folder: str, stdin: int) -> bytes:
-    """Start the holder in its own session and return what it says of the command's start; stdin: -1 for none."""
-    account = command.account
-    spec = {
-        "folder": folder,
-        "program": command.program,
-        "argv": command.argv,
-        "cwd": command.cwd,
-        "env": command.env,
-        "rights": (account.uid, account.gid, account.groups) if account.switch else None,
-        "limit": guest.settings.job_log_bytes,
-        "stdin": stdin,
-    }
-    (spec_start, spec_end), (answer_end, stdout) = make_pipes(2)
-    null = -1
-    argv = python_words("holder", os.path.basename(folder).encode())
-    try:
-        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        process = guest.children.start(
-            argv,
-            program=argv[0],
-            cwd=b"/",
-            env={MACHINE_ID.encode(): guest.settings.machine_id.encode()},
-            account=find_account(""),
-            stdin=spec_start,
-            stdout=stdout,
-            stderr=null,
-            keep=(stdin,) if stdin >= 0 else (),
-        )
-        process.ended.add_done_callback(lambda _: process.reap())
-    except BaseException:
-        close_all(spec_end, answer_end)
-        raise
-    finally:
-        close_all(spec_start, stdout, null)
-    try:
-        await write_all(spec_end, marshal.dumps(spec))
-    finally:
-        os.close(spec_end)
-    try:
-        return await read_all(answer_end, 64)
-    finally:
-        os.close(answer_end)
-
-
-def _start_error(word: bytes, value: bytes, command: Command) -> CloudRouterError:
+def start_error(word: bytes, value: bytes, command: Command, what: str = "job") -> CloudRouterError:
+    """The error behind what a holder said of a command that it could not start."""
     number = int(value) if value.isdigit() else 0
     if word == b"trouble":
-        return TransferFailed(f"The job could not be started: {os.strerror(number).lower()}.")
+        return TransferFailed(f"The {what} could not be started: {os.strerror(number).lower()}.")
     if value == holder.FOLDER:
         return closed_folder(command.cwd, command.account)
     if word == b"fault":
         code, sentence = commands.start_fault(OSError(number, os.strerror(number)), command.program)
         return NotFound(f"{sentence}.") if code == 127 else UsageError(f"{sentence}.")
-    return Internal("The process that was to hold the job ended at once.")
+    return Internal(f"The process that was to hold the {what} ended at once.")
 
 
 def _forget_old(root: str) -> None:

@@ -106,7 +106,7 @@ class _Probe:
             self.last = "connected, no answer yet"
             lines = (f"GET {self._path} HTTP/1.1", f"Host: localhost:{self._port}", "Accept: */*", "Connection: close")
             await loop.sock_sendall(sock, "\r\n".join((*lines, "", "")).encode())
-            return self._read_status(await _first_line(sock))
+            return self._read_status(await first_line(sock))
 
     def _read_status(self, line: bytes) -> bool:
         words = line.split(None, 2)
@@ -117,7 +117,7 @@ class _Probe:
         return int(words[1]) < 400
 
 
-async def _first_line(sock: socket.socket) -> bytes:
+async def first_line(sock: socket.socket) -> bytes:
     """The answer's first line, as far as it goes; informational answers (1xx) count as what they are."""
     found = b""
     while b"\n" not in found and len(found) < 4096:

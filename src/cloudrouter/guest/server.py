@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import time
 
 from websockets.asyncio.server import serve, unix_serve
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from cloudrouter.guest.packages import Packages
+    from cloudrouter.guest.supervising import Supervisor
 
 PATH = "/stream"
 SHUTDOWN_S = 3.0
@@ -50,6 +52,15 @@ _MODULES = {
     "put": ("files", "put"),
     "get": ("files", "get"),
     "tcp": ("tunnels", "run"),
+    "app.list": ("apps", "list_all"),
+    "app.start": ("apps", "start"),
+    "app.stop": ("apps", "stop"),
+    "app.connect": ("apps", "connect"),
+    "app.logs": ("apps", "logs"),
+    "ports": ("ports", "run"),
+    "pty.open": ("ptys", "run"),
+    "pty.list": ("ptycontrol", "list_all"),
+    "pty.kill": ("ptycontrol", "kill"),
     "health": ("health", "run"),
     "configure": ("config", "run"),
 }
@@ -67,6 +78,10 @@ class Guest:
         self.inputs = JobInputs()
         self.packages: Optional[Packages] = None
         """The way to the router's package cache; None until the router tells of one."""
+        self.apps: Optional[Supervisor] = None
+        """Who runs the apps; None until somebody asks for one, or one is found running."""
+        self.port: Optional[int] = None
+        """The guest's own, where no tunnel leads; None while it listens on no port."""
         self.started = time.monotonic()
         self.execs: dict[str, dict[str, Any]] = {}
         """The foreground commands that run now, as `exec.list` tells them."""
@@ -184,7 +199,9 @@ async def run(settings: Settings) -> None:
         from cloudrouter.guest import packages
 
         await packages.resume(guest)
+    _adopt_apps(guest)
     server = await _listen(settings, guest)
+    guest.port = next((sock.getsockname()[1] for sock in server.sockets if sock.family != socket.AF_UNIX), None)
     log(f"machine {settings.machine_id} listens on {_address(server)}")
     await stopping.wait()
     log("ending")
@@ -195,6 +212,14 @@ async def run(settings: Settings) -> None:
         await asyncio.wait_for(server.wait_closed(), GOODBYE_S)
     except asyncio.TimeoutError:
         log("some streams did not close in time")
+
+
+def _adopt_apps(guest: Guest) -> None:
+    """Take over the apps that run since before this guest; a machine that never had any imports nothing for it."""
+    if os.path.isdir(f"{guest.settings.state}/apps"):
+        from cloudrouter.guest import adopting
+
+        adopting.resume(guest)
 
 
 async def _listen(settings: Settings, guest: Guest) -> Server:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cloudrouter.guest.holder import LOG_LIMIT
 from cloudrouter.wire import boot
+from cloudrouter.wire.apps import FOLDER, RUN_FOLDER
 from cloudrouter.wire.errors import UsageError
 from cloudrouter.wire.ids import is_machine_id
 
@@ -37,6 +38,10 @@ class Settings:
     """The guest's own folder: configuration and jobs."""
     job_log_bytes: int
     """How much of a job's output is kept at most."""
+    apps: str = FOLDER
+    """Where the image keeps its apps."""
+    apps_run: str = RUN_FOLDER
+    """Where apps have their sockets."""
 
 
 def forget_coerced_locale(env: MutableMapping[str, str], born_with: bytes) -> None:
@@ -70,6 +75,8 @@ def take_settings(env: MutableMapping[str, str]) -> Settings:
         workspace=given.get("WORKSPACE") or boot.WORKSPACE,
         state=given.get("STATE") or boot.STATE_DIR,
         job_log_bytes=_log_bytes(given.get("JOB_LOG_BYTES", "")),
+        apps=given.get("APPS") or FOLDER,
+        apps_run=given.get("APPS_RUN") or RUN_FOLDER,
     )
 
 

@@ -46,7 +46,7 @@ class Terminal:
         self.master, self.slave = os.openpty()
         self.resize(wanted.columns, wanted.rows)
         if account.switch:
-            os.fchown(self.slave, account.uid, _terminal_group(account.gid))
+            os.fchown(self.slave, account.uid, terminal_group(account.gid))
             os.fchmod(self.slave, 0o620)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -69,7 +69,8 @@ class Terminal:
         os.close(self.slave)
 
 
-def _terminal_group(fallback: int) -> int:
+def terminal_group(fallback: int) -> int:
+    """The group that terminals belong to, so that programs such as `write` can reach them."""
     try:
         return grp.getgrnam("tty").gr_gid
     except KeyError:

@@ -31,11 +31,18 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
         raise UsageError("port must be a number between 1 and 65535.")
     if host is not None and (not isinstance(host, str) or host not in HOSTS):
         raise UsageError("host must be 127.0.0.1 or ::1: a tunnel leads into the machine, not through it.")
+    if port == guest.port:
+        raise UsageError(f"Port {port} is the machine's own door, and no tunnel leads there.", fix="Use another port.")
     stream.input.wanted = True
-    sock = await _connect(list(HOSTS) if host is None else [host], port)
+    sock = await connect(list(HOSTS) if host is None else [host], port)
+    await carry(stream, sock, {})
+    await stream.finish("end", {})
+
+
+async def carry(stream: Stream, sock: socket.socket, started: dict[str, Any]) -> None:
+    """Say `started`, then carry bytes between the stream and a connected socket, which is closed at the end."""
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await stream.send("started", {})
+        await stream.send("started", started)
         inward = asyncio.ensure_future(_carry_in(stream.input, sock))
         outward = asyncio.ensure_future(_carry_out(stream, sock))
         try:
@@ -44,10 +51,10 @@ async def run(stream: Stream, request: dict[str, Any], guest: Guest) -> None:
             await surely(cancel_all(inward, outward))
     finally:
         sock.close()
-    await stream.finish("end", {})
 
 
-async def _connect(hosts: Sequence[str], port: int) -> socket.socket:
+async def connect(hosts: Sequence[str], port: int) -> socket.socket:
+    """A connection to a port inside, at the first of the addresses that answers; Unreachable when none does."""
     loop = asyncio.get_running_loop()
     reason = ""
     for host in hosts:
@@ -55,6 +62,7 @@ async def _connect(hosts: Sequence[str], port: int) -> socket.socket:
         try:
             sock = socket.socket(HOSTS[host], socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
             await asyncio.wait_for(loop.sock_connect(sock, (host, port)), CONNECT_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         except (OSError, asyncio.TimeoutError) as error:
             number = getattr(error, "errno", None)

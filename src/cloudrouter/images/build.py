@@ -12,11 +12,11 @@ from weakref import WeakKeyDictionary
 
 from cloudrouter.images import base, context, failures, host, recipe
 from cloudrouter.images.engine import BuildOrder, Engine, ImageFacts, Progress
-from cloudrouter.images.recipe import LABEL_DIGEST, LABEL_IMAGE, LABEL_LEFTOVER, LABEL_PART, Part, Recipe
+from cloudrouter.images.recipe import LABEL_APPS, LABEL_DIGEST, LABEL_IMAGE, LABEL_LEFTOVER, LABEL_PART, Part, Recipe
 from cloudrouter.images.steps import Follower, Steps, titles
-from cloudrouter.wire.errors import Conflict, NotFound, ProviderBug
+from cloudrouter.wire.errors import CloudRouterError, Conflict, NotFound, ProviderBug
 
-__all__ = ["BuildOrder", "Engine", "ImageFacts", "Progress", "build", "is_current", "load"]
+__all__ = ["BuildOrder", "Engine", "ImageFacts", "Progress", "build", "is_current", "load", "make"]
 
 _BASE_TITLE = "Debian base"
 _STALE_S = 3600.0
@@ -30,9 +30,9 @@ def only_one(engine: Engine, name: str) -> asyncio.Lock:
     return _locks.setdefault(engine, {}).setdefault(name, asyncio.Lock())
 
 
-async def load(name: str) -> Recipe:
+async def load(name: str, own_apps: str = "") -> Recipe:
     """The recipe as this installation has it now; NotFound for a name that is none of ours."""
-    return await asyncio.to_thread(recipe.load, name)
+    return await asyncio.to_thread(recipe.load, name, own_apps)
 
 
 async def is_current(engine: Engine, wanted: Recipe) -> bool:
@@ -47,34 +47,50 @@ async def build(
     *,
     progress: Progress,
     rebuild: bool = False,
+    quiet: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> str:
     """Build an image unless it is there and current; returns its exact reference.
 
-    `rebuild` fetches Debian's packages anew. A second call for the same image waits for the first.
+    `rebuild` fetches Debian's packages anew; `quiet` leaves the processors to others. A second call for the same image
+    waits for the first.
     Raises NotFound (no such image), NotConfigured (no way to a base), Unreachable (network), NoCapacity (disk),
     ProviderBug (a step failed); the message has the step and its last lines, so has `details.output`.
     """
     async with only_one(engine, name):
-        wanted = await load(name)
-        if rebuild or not await is_current(engine, wanted):
-            work = _Build(engine, wanted, progress, os.environ if env is None else env, rebuild=rebuild)
-            await work.run()
+        wanted = await load(name, engine.own_apps)
+        await make(engine, wanted, progress=progress, rebuild=rebuild, quiet=quiet, env=env)
         await engine.tag_image(wanted.reference, new=wanted.latest)
         return wanted.reference
+
+
+async def make(
+    engine: Engine,
+    wanted: Recipe,
+    *,
+    progress: Progress,
+    rebuild: bool = False,
+    quiet: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Make the image of a recipe unless it is there and current; the caller holds its name's lock."""
+    if rebuild or not await is_current(engine, wanted):
+        env = os.environ if env is None else env
+        await _Build(engine, wanted, progress, env, rebuild=rebuild, quiet=quiet).run()
 
 
 class _Build:
     """One run: which parts are made, and from what."""
 
     def __init__(
-        self, engine: Engine, wanted: Recipe, progress: Progress, env: Mapping[str, str], *, rebuild: bool
+        self, engine: Engine, wanted: Recipe, progress: Progress, env: Mapping[str, str], *, rebuild: bool, quiet: bool
     ) -> None:
         named = [title for part in wanted.parts for title in titles(part.dockerfile).values()]
         self._engine = engine
         self._wanted = wanted
         self._env = env
         self._rebuild = rebuild
+        self._quiet = quiet
         self._steps = Steps(wanted.name, [_BASE_TITLE, *named], progress)
         self._mark = secrets.token_hex(8)
         self._began = time.time()
@@ -84,15 +100,20 @@ class _Build:
         before = await self._engine.inspect_image(self._wanted.reference)
         try:
             for part in self._wanted.parts:
-                if await self._is_missing(part):
-                    await self._make(part)
+                # Other images may be made of the same part at the same time.
+                async with only_one(self._engine, part.reference):
+                    if await self._is_missing(part):
+                        await self._make(part)
         finally:
             await self._sweep(f"{LABEL_LEFTOVER}={self._mark}", older_than=None)
             await self._sweep(LABEL_LEFTOVER, older_than=self._began - _STALE_S)
         if before is not None:
-            await self._engine.tag_image(self._wanted.reference, new=self._wanted.latest)
-            await self._sweep(f"{LABEL_IMAGE}={self._wanted.name}", older_than=self._began)
-            await self._sweep(f"{LABEL_PART}={self._wanted.name}", older_than=self._began)
+            if self._wanted.boots:
+                await self._engine.tag_image(self._wanted.reference, new=self._wanted.latest)
+            families = dict.fromkeys(part.family for part in self._wanted.parts)
+            await self._sweep(f"{LABEL_IMAGE}={self._wanted.parts[-1].name}", older_than=self._began)
+            for family in families:
+                await self._sweep(f"{LABEL_PART}={family}", older_than=self._began)
 
     async def _is_missing(self, part: Part) -> bool:
         last = part is self._wanted.parts[-1]
@@ -108,13 +129,17 @@ class _Build:
             async for event in events:
                 if event.get("error"):
                     follower.end()
-                    raise failures.of_our_own(
-                        self._wanted.name, self._steps.title, str(event["error"]), self._steps.tail
-                    )
+                    raise self._failure(part, str(event["error"]))
                 follower.feed(str(event.get("stream") or ""))
         follower.end()
         if await self._engine.inspect_image(part.reference) is None:
             raise ProviderBug(f"The engine says that it built {part.reference}, but it does not have it.")
+
+    def _failure(self, part: Part, reason: str) -> CloudRouterError:
+        name, step, tail = self._wanted.name, self._steps.title, self._steps.tail
+        if part.app:
+            return failures.of_app(name, part.app, step, reason, tail)
+        return failures.of_our_own(name, step, reason, tail)
 
     async def _order(self, part: Part) -> BuildOrder:
         files = dict(part.files)
@@ -122,8 +147,8 @@ class _Build:
             files |= await asyncio.to_thread(host.fetch_files, self._env)
         files["Dockerfile"] = context.File(part.dockerfile.encode())
         labels = {LABEL_PART: part.family, LABEL_DIGEST: part.digest}
-        if part is self._wanted.parts[-1]:
-            labels = {LABEL_IMAGE: self._wanted.name, LABEL_DIGEST: part.digest}
+        if part is self._wanted.parts[-1] and self._wanted.boots:
+            labels = {LABEL_IMAGE: part.name, LABEL_DIGEST: part.digest, LABEL_APPS: ",".join(self._wanted.apps)}
         return BuildOrder(
             context=await asyncio.to_thread(context.pack, files),
             tag=part.reference,
@@ -131,10 +156,11 @@ class _Build:
             labels=labels,
             from_scratch=self._rebuild and part.ages,
             host_network=host.proxy_is_local(self._env),
+            quiet=self._quiet,
         )
 
     async def _buildargs(self, part: Part) -> dict[str, str]:
-        found = host.proxies(self._env)
+        found = {**host.proxies(self._env), **part.given}
         for argument, name in part.needs.items():
             found[argument] = self._wanted.part(name).reference if name else await self._base()
         if "ARG LEFTOVER" in part.dockerfile:

@@ -53,10 +53,15 @@ class BuildOrder:
     from_scratch: bool = False
     """Use no layer of an earlier build."""
     host_network: bool = False
+    quiet: bool = False
+    """Nobody waits for it: who does goes first on the processors."""
 
 
 class Engine(Protocol):
     """Raises the errors of `wire.errors` alone: Unreachable, NotFound, Conflict, NoCapacity, ProviderBug."""
+
+    own_apps: str
+    """The folder with the apps that people gave; empty where there are none."""
 
     def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
         """Fetch an image from its registry; yields the engine's progress objects, raises when it fails."""

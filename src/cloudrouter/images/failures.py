@@ -54,6 +54,32 @@ def of_layering(name: str, step: str, reason: str, tail: Iterable[str]) -> Cloud
     return of_our_own(name, step, reason, tail)
 
 
+def of_app(image: str, app: str, step: str, reason: str, tail: Iterable[str]) -> CloudRouterError:
+    """An app's install.sh, or its builder, failed: mostly its own affair, or that of the image that it goes into."""
+    tail = list(tail)
+    everything = "\n".join([*tail, reason])
+    refusal = next((line.partition(_REFUSES)[2] for line in tail if _REFUSES in line), "")
+    if _NO_SHELL.search(everything):
+        refusal = "it has no shell /bin/sh, by which apps are installed"
+    if refusal:
+        what = "apps" if app == "apps" else f"the app {app}"
+        return InvalidSpec(
+            f"The image {image} cannot have {what}: {refusal}.",
+            fix="Take another image, such as core or debian:bookworm, or leave it out.",
+            next="cloudrouter image ls",
+            field="image",
+        )
+    message = _message(f"Putting the app {app} into {image} failed at the step {step!r}", reason, tail)
+    return _known(message, everything, f"cloudrouter image build {image}", step, tail) or InvalidSpec(
+        message,
+        fix="See the last lines of its install.sh above, and mend it, or leave the app out.",
+        next=f"cloudrouter image build {image}",
+        field="app",
+        step=step,
+        output=tail,
+    )
+
+
 def of_folder(name: str, step: str, reason: str, tail: Iterable[str]) -> CloudRouterError:
     """A person's Dockerfile failed: mostly its own affair."""
     tail = list(tail)

@@ -13,9 +13,10 @@ from cloudrouter.images import build, context, failures, pulling, recipe, refere
 from cloudrouter.images.engine import BuildOrder, Engine, ImageSettings, Progress
 from cloudrouter.images.recipe import Recipe
 from cloudrouter.images.steps import Follower, Steps, titles
+from cloudrouter.wire import flavours
 from cloudrouter.wire.errors import InvalidSpec, NotFound, ProviderBug
 
-RUNTIME = "runtime"
+RUNTIME = recipe.RUNTIME
 OUR_LABELS = "cloudrouter.dev/"
 _HARMLESS = {
     recipe.LABEL_IMAGE,
@@ -25,6 +26,7 @@ _HARMLESS = {
     recipe.LABEL_BASE_ID,
     recipe.LABEL_SOURCE,
     recipe.LABEL_ORIGIN,
+    recipe.LABEL_APPS,
 }
 """Labels of ours that come along when somebody builds on our images; the layer sets those that mean something."""
 _PLACES = ("/etc", "/home", "/opt", "/opt/cloudrouter", "/home/user", "/home/user/workspace", "/var/lib/cloudrouter")
@@ -59,7 +61,10 @@ def digest_of(base_id: str, kit: Recipe, dockerfile: str) -> str:
 
 async def find(engine: Engine, name: str) -> str | None:
     """The reference of a foreign image's current layered form; None where the engine lacks one of both."""
-    base = await engine.inspect_settings(references.engine_reference(name))
+    base = await engine.inspect_settings(references.engine_reference(flavours.split(name)[0]))
+    if base is not None and has_apps(name):
+        chain = await plan_apps(engine, name, base.id)
+        base = await engine.inspect_settings(chain.reference) if await build.is_current(engine, chain) else None
     if base is None:
         return None
     wanted = await _plan(name, base)
@@ -75,6 +80,7 @@ async def layer(
     progress: Progress,
     env: Mapping[str, str] | None = None,
     refresh: bool = False,
+    quiet: bool = False,
 ) -> str:
     """Make a foreign image bootable, fetching it where the engine does not have it; returns the reference.
 
@@ -82,21 +88,42 @@ async def layer(
     Raises InvalidSpec (it cannot carry a machine), NotFound and Unreachable (it is not to be had), and what building
     our own runtime raises.
     """
-    references.check(name)
+    references.check(flavours.split(name)[0])
     text = await asyncio.to_thread(layer_dockerfile)
     steps = Steps(name, [_FETCH, *titles(text).values()], progress)
     async with build.only_one(engine, f"layer {name}"):
         if not refresh and (found := await find(engine, name)) is not None:
             return found
-        base = await _fetch(engine, name, steps, refresh=refresh)
+        base = await _fetch(engine, flavours.split(name)[0], steps, refresh=refresh)
         await _check(engine, name, base)
         await build.build(engine, RUNTIME, progress=progress, env=env)
+        if has_apps(name):
+            chain = await plan_apps(engine, name, base.id)
+            await build.make(engine, chain, progress=progress, rebuild=refresh, quiet=quiet, env=env)
+            base = await _inspect_apps(engine, chain)
         wanted = await _plan(name, base)
         async with build.only_one(engine, wanted.reference):
             facts = await engine.inspect_image(wanted.reference)
             if refresh or facts is None or not facts.made_here:
                 await _put_together(engine, wanted, steps, from_scratch=refresh)
         return wanted.reference
+
+
+def has_apps(name: str) -> bool:
+    """Whether a foreign image's name asks for apps."""
+    return bool(flavours.split(name)[1])
+
+
+async def plan_apps(engine: Engine, name: str, base_id: str) -> Recipe:
+    """What is made of the image with this id for the apps in a name, before the guest is put on it."""
+    return await asyncio.to_thread(recipe.load_apps, name, base_id, engine.own_apps)
+
+
+async def _inspect_apps(engine: Engine, chain: Recipe) -> ImageSettings:
+    found = await engine.inspect_settings(chain.reference)
+    if found is None:
+        raise ProviderBug(f"The engine says that it built {chain.reference}, but it does not have it.")
+    return found
 
 
 async def _plan(name: str, base: ImageSettings) -> Layer:
@@ -168,6 +195,8 @@ def _order(wanted: Layer, *, from_scratch: bool) -> BuildOrder:
         recipe.LABEL_BASE_ID: wanted.base.id,
     }
     # What an image made from one of ours inherited says nothing of this one.
+    apps = flavours.split(wanted.name)[1]
+    labels |= {recipe.LABEL_APPS: ",".join(apps)} if apps else {}
     labels |= {one: "" for one in wanted.base.labels if one in _HARMLESS and one not in labels}
     return BuildOrder(
         context=context.pack({"Dockerfile": context.File(wanted.dockerfile.encode())}),

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from cloudrouter.images import context, payload
+from cloudrouter.images import apps, chains, payload
 from cloudrouter.images.context import File
 from cloudrouter.images.engine import ImageFacts
+from cloudrouter.images.parts import (
+    BUILT,
+    LABEL_APPS,
+    LABEL_DIGEST,
+    LABEL_IMAGE,
+    LABEL_LEFTOVER,
+    LABEL_PART,
+    LAYERED,
+    Part,
+    Recipe,
+    exact_reference,
+    make_part,
+)
+from cloudrouter.wire import flavours
 from cloudrouter.wire.errors import NotFound
 
-LABEL_IMAGE = "cloudrouter.dev/image"
-LABEL_PART = "cloudrouter.dev/part"
-LABEL_DIGEST = "cloudrouter.dev/digest"
-LABEL_LEFTOVER = "cloudrouter.dev/leftover"
-"""Carried by builder stages that may hold the host's certificates; removed after every build."""
+__all__ = [
+    "BUILT",
+    "LABEL_APPS",
+    "LABEL_DIGEST",
+    "LABEL_IMAGE",
+    "LABEL_LEFTOVER",
+    "LABEL_PART",
+    "LAYERED",
+    "Part",
+    "Recipe",
+    "exact_reference",
+]
 
 LABEL_BASE = "cloudrouter.dev/base"
 """Of a layered image: the name of what it was made from, as a person gave it."""
@@ -27,80 +45,44 @@ LABEL_SOURCE = "cloudrouter.dev/source"
 LABEL_ORIGIN = "cloudrouter.dev/origin"
 """And what tells it from other folders of that name."""
 
-BOOTABLE = ("core",)
-"""The images of ours that machines boot from."""
-NAMES = (*BOOTABLE, "runtime")
-"""The images that can be built; `runtime` is what foreign images get to become bootable."""
-LAYERED, BUILT = "any", "build"
-"""The image label of foreign images with our guest in them, and of those built from a person's Dockerfile."""
+MIX = "mix"
+"""The repository of our images with other apps than a flavour has."""
+BOOTABLE = (*flavours.FLAVOURS, MIX)
+"""The images of ours that machines boot from, as their label says."""
+RUNTIME = "runtime"
+NAMES = (*flavours.FLAVOURS, RUNTIME)
+"""The images that can be built by one word; `runtime` is what foreign images get to become bootable."""
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-@dataclass(frozen=True)
-class Part:
-    """One image of a chain: built once per digest and kept by its tag."""
+def load(name: str, own_apps: str = "") -> Recipe:
+    """The recipe of an image of ours as this installation has it now; reads some hundred small files.
 
-    name: str
-    dockerfile: str
-    files: Mapping[str, File]
-    digest: str
-    """Of all that decides the content: Dockerfile, files and the parts it is made from."""
-    needs: Mapping[str, str] = field(default_factory=dict)
-    """Build argument -> name of the part whose reference it gets; the empty name is Debian's base image."""
-    reaches_out: bool = False
-    """The build talks TLS to a package index, so it gets the host's certificates and settings."""
-    ages: bool = False
-    """The content depends on the day (Debian's updates), so that a rebuild starts from nothing."""
-
-    @property
-    def reference(self) -> str:
-        """The tag that names exactly this content."""
-        return exact_reference(self.name, self.digest)
-
-    @property
-    def family(self) -> str:
-        """The image that the part is of, though others may be made from it, too: `core` of `core-tools`."""
-        return self.name.partition("-")[0]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """An image: its parts in the order of building, the last of which is the image."""
-
-    name: str
-    parts: tuple[Part, ...]
-
-    @property
-    def digest(self) -> str:
-        """Of the image and of all it is made from."""
-        return self.parts[-1].digest
-
-    @property
-    def reference(self) -> str:
-        """The exact tag of the current image."""
-        return self.parts[-1].reference
-
-    @property
-    def latest(self) -> str:
-        """The tag that moves with every build."""
-        return f"cloudrouter/{self.name}:latest"
-
-    def part(self, name: str) -> Part:
-        """One part by its name."""
-        return next(part for part in self.parts if part.name == name)
-
-
-def load(name: str) -> Recipe:
-    """The recipe of one of NAMES as this installation has it now; reads some hundred small files."""
-    if name not in NAMES:
+    own_apps: the folder with the apps that people gave. NotFound (no such image or app), InvalidSpec (these apps).
+    """
+    if name == RUNTIME:
+        return _load_runtime(_tools())
+    if not is_named_ours(name):
         raise NotFound(
             f"There is no image called {name!r}; CloudRouter builds: {', '.join(NAMES)}.",
             next="cloudrouter image build core",
         )
-    if name == "runtime":
-        return _load_runtime(_tools())
-    return _load_core(name, _tools())
+    return _load_core(name, _tools(), own_apps)
+
+
+def load_apps(name: str, base_id: str, own_apps: str) -> Recipe:
+    """The recipe of what a foreign image becomes with the apps in its name; its last part waits for the guest."""
+    tools, wanted = _tools(), flavours.split(name)[1]
+    node = _node()
+    ground = chains.foreign_ground(base_id, _text("ground.Dockerfile", "layer"))
+    parts = chains.stack(apps.find_all(wanted, own_apps), ground, tools, node, ours=False)
+    return Recipe(name, (tools, node, ground, *parts), boots=False, apps=wanted)
+
+
+def is_named_ours(name: str) -> bool:
+    """Whether the name means an image that we make from Debian's packages: core, with apps or without."""
+    return flavours.split(name)[0] == "core"
 
 
 def is_ours(facts: ImageFacts) -> bool:
@@ -122,32 +104,41 @@ def boots_by_itself(facts: ImageFacts) -> bool:
     return is_ours(facts) and facts.labels.get(LABEL_IMAGE) in (*BOOTABLE, LAYERED)
 
 
-def exact_reference(name: str, digest: str) -> str:
-    """The tag of an image or part of ours with this digest."""
-    return f"cloudrouter/{name}:{digest[:12]}"
-
-
 def _tools() -> Part:
-    return _part("core-tools", _text("tools.Dockerfile"), _rootfs(), needs={"BASE": ""}, ages=True)
+    return make_part("core-tools", _text("tools.Dockerfile"), _rootfs(), needs={"BASE": ""}, ages=True)
 
 
-def _load_core(name: str, tools: Part) -> Recipe:
+def _node() -> Part:
     fetch = {f"fetch/{file}": File(_read(file)) for file in ("requirements.txt", "npmrc")}
     # Node is unpacked with the tools' pip and unzip, but nothing of them gets into it: no `made_from`.
-    node = _part("core-node", _text("node.Dockerfile"), fetch, needs={"TOOLS": "core-tools"}, reaches_out=True)
-    core = _part(
-        "core",
-        _text("core.Dockerfile"),
-        {**_guest(), "profile.sh": File(_read("profile.sh", "runtime"))},
+    return make_part("core-node", _text("node.Dockerfile"), fetch, needs={"TOOLS": "core-tools"}, reaches_out=True)
+
+
+def _load_core(name: str, tools: Part, own_apps: str) -> Recipe:
+    wanted = flavours.split(name)[1]
+    node = _node()
+    ground = make_part(
+        "core-ground",
+        _text("ground.Dockerfile"),
+        {},
         needs={"TOOLS": "core-tools", "NODE": "core-node"},
         made_from=(tools, node),
     )
-    return Recipe(name, (tools, node, core))
+    parts = chains.stack(apps.find_all(wanted, own_apps), ground, tools, node, ours=True)
+    below = parts[-1] if parts else ground
+    last = make_part(
+        name if name in flavours.FLAVOURS else MIX,
+        _text("core.Dockerfile"),
+        {**_guest(), "profile.sh": File(_read("profile.sh", "runtime"))},
+        needs={"BELOW": below.name},
+        made_from=(below,),
+    )
+    return Recipe(name, (tools, node, ground, *parts, last), apps=wanted)
 
 
 def _load_runtime(tools: Part) -> Recipe:
     # Of the tools' Python a copy gets into it: it is as new as they are.
-    python = _part(
+    python = make_part(
         "runtime-python",
         _text("python.Dockerfile", "runtime"),
         {"collect.py": File(_read("collect.py", "runtime"))},
@@ -158,30 +149,14 @@ def _load_runtime(tools: Part) -> Recipe:
     for name in ("account.py", "profile.sh"):
         files[f"cloudrouter/setup/{name}"] = File(_read(name, "runtime"))
     files["cloudrouter/setup/sudoers"] = File(_rootfs()["rootfs/etc/sudoers.d/cloudrouter"].data)
-    runtime = _part(
+    runtime = make_part(
         "runtime",
         _text("guest.Dockerfile", "runtime"),
         files,
         needs={"PYTHON": "runtime-python"},
         made_from=(python,),
     )
-    return Recipe("runtime", (tools, python, runtime))
-
-
-def _part(
-    name: str,
-    dockerfile: str,
-    files: Mapping[str, File],
-    *,
-    needs: Mapping[str, str],
-    made_from: tuple[Part, ...] = (),
-    reaches_out: bool = False,
-    ages: bool = False,
-) -> Part:
-    total = hashlib.sha256(f"{name}\n{dockerfile}\n{context.digest(files)}\n".encode())
-    for part in made_from:
-        total.update(part.digest.encode())
-    return Part(name, dockerfile, files, total.hexdigest(), needs, reaches_out, ages)
+    return Recipe(RUNTIME, (tools, python, runtime))
 
 
 def _rootfs() -> dict[str, File]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cloudrouter.images.recipe import BUILT
+from cloudrouter.images.parts import BUILT
 from cloudrouter.wire.errors import InvalidSpec
 
 LIMIT = 255

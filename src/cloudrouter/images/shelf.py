@@ -9,7 +9,8 @@ from typing import Any
 
 from cloudrouter.images import base, build, layering, recipe, references
 from cloudrouter.images.engine import Engine, ImageFacts
-from cloudrouter.wire.errors import Conflict, NotFound
+from cloudrouter.wire import flavours
+from cloudrouter.wire.errors import Conflict, InvalidSpec, NotFound
 
 BOOTABLE, PART, LAYERED, BUILT, BASE = "image", "part", "layered", "build", "base"
 """Kinds: boots machines; goes into others; a foreign image with our guest; from a Dockerfile; Debian's root."""
@@ -28,6 +29,8 @@ class Item:
     """A start would use it now."""
     in_use: bool
     """A machine was made from it, or what a machine was made from."""
+    apps: tuple[str, ...] = ()
+    """Those that it has, as in its name."""
 
     @property
     def reference(self) -> str:
@@ -46,6 +49,7 @@ class Item:
             "created_at": datetime.fromtimestamp(self.facts.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "current": self.current,
             "in_use": self.in_use,
+            "apps": list(self.apps),
         }
 
 
@@ -57,7 +61,7 @@ async def read(engine: Engine) -> list[Item]:
     root = await engine.inspect_image(base.OWN)
     images = [one for one in found.values() if recipe.is_ours(one) or (one.id in used and not one.tags)]
     needed = {one.labels.get(recipe.LABEL_BASE_ID, "") for one in images if one.id in used}
-    wanted = await _Wanted.read(engine)
+    wanted = await _Wanted.read(engine, images)
     items = [
         Item(
             facts=one,
@@ -66,6 +70,7 @@ async def read(engine: Engine) -> list[Item]:
             base=one.labels.get(recipe.LABEL_BASE, "") if _kind(one) == LAYERED else "",
             current=await wanted.is_current(one, images),
             in_use=one.id in used or one.id in needed,
+            apps=_apps(one),
         )
         for one in images
     ]
@@ -77,17 +82,17 @@ async def read(engine: Engine) -> list[Item]:
 class _Wanted:
     """What this installation would make now."""
 
-    def __init__(self, engine: Engine, digests: set[str], kit: recipe.Recipe) -> None:
+    def __init__(self, engine: Engine, digests: set[str]) -> None:
         self._engine = engine
         self._digests = digests
-        self._kit = kit
-        self._dockerfile = layering.layer_dockerfile()
 
     @classmethod
-    async def read(cls, engine: Engine) -> _Wanted:
-        recipes = [await build.load(name) for name in recipe.NAMES]
-        digests = {part.digest for one in recipes for part in one.parts}
-        return cls(engine, digests, next(one for one in recipes if one.name == layering.RUNTIME))
+    async def read(cls, engine: Engine, images: Iterable[ImageFacts]) -> _Wanted:
+        """From the recipes of all that can be built by one word, and of what else was built of our apps."""
+        recipes = [await build.load(name, engine.own_apps) for name in recipe.NAMES]
+        for image in images:
+            recipes += await _recipe_of(engine, image)
+        return cls(engine, {part.digest for one in recipes for part in one.parts})
 
     async def is_current(self, image: ImageFacts, images: Iterable[ImageFacts]) -> bool:
         match _kind(image):
@@ -100,12 +105,24 @@ class _Wanted:
 
     async def _is_current_layer(self, image: ImageFacts) -> bool:
         """Our side did not change, and the name still means the image that was layered."""
-        base_id = image.labels.get(recipe.LABEL_BASE_ID, "")
-        if image.labels.get(recipe.LABEL_DIGEST) != layering.digest_of(base_id, self._kit, self._dockerfile):
-            return False
-        name = references.engine_reference(image.labels.get(recipe.LABEL_BASE, ""))
-        now = await self._engine.inspect_image(name)
-        return now is not None and now.id == base_id
+        try:
+            return await layering.find(self._engine, image.labels.get(recipe.LABEL_BASE, "")) in image.tags
+        except (NotFound, InvalidSpec):
+            return False  # an app in its name is gone
+
+
+async def _recipe_of(engine: Engine, image: ImageFacts) -> list[recipe.Recipe]:
+    """The recipe of an image with apps that no single word means; none where an app of it is gone."""
+    name, kind = _name(image), _kind(image)
+    if not _apps(image) or name in recipe.NAMES or kind not in (BOOTABLE, LAYERED):
+        return []
+    try:
+        if kind == BOOTABLE:
+            return [await build.load(name, engine.own_apps)]
+        base = await engine.inspect_image(references.engine_reference(flavours.split(name)[0]))
+        return [] if base is None else [await layering.plan_apps(engine, name, base.id)]
+    except (NotFound, InvalidSpec):
+        return []
 
 
 async def remove(engine: Engine, name: str) -> None:
@@ -114,6 +131,8 @@ async def remove(engine: Engine, name: str) -> None:
     chosen = [one for one in items if name in (one.name, one.base, one.reference, *one.facts.tags)]
     if name in recipe.NAMES:
         chosen += [one for one in items if one.kind == PART and one.name.startswith(f"{name}-")]
+    if name in flavours.FLAVOURS:
+        chosen += await _parts_of_alone(engine, name, items)
     if not chosen:
         raise NotFound(f"There is no image of CloudRouter's called {name!r} here.", next="cloudrouter image ls")
     busy = [one.reference for one in chosen if one.in_use]
@@ -125,6 +144,15 @@ async def remove(engine: Engine, name: str) -> None:
         )
     for one in chosen:
         await _untag(engine, one.facts)
+
+
+async def _parts_of_alone(engine: Engine, name: str, items: Iterable[Item]) -> list[Item]:
+    """The parts with apps that only this flavour is made of, and no other image that is here."""
+    own = {part.digest for part in (await build.load(name, engine.own_apps)).parts if part.app}
+    for item in items:
+        if item.kind == BOOTABLE and item.current and item.name != name:
+            own -= {part.digest for part in (await build.load(item.name, engine.own_apps)).parts}
+    return [one for one in items if one.kind == PART and one.facts.labels.get(recipe.LABEL_DIGEST) in own]
 
 
 async def prune(engine: Engine, *, everything: bool, dry_run: bool) -> Mapping[str, Any]:
@@ -177,9 +205,17 @@ def _name(image: ImageFacts) -> str:
         return image.labels.get(recipe.LABEL_BASE, "") or recipe.LAYERED
     if kind == BUILT:
         return references.build_name(image.labels.get(recipe.LABEL_SOURCE, ""), image.id)
+    if kind == BOOTABLE and _apps(image):
+        return flavours.join("core", _apps(image))
     tag = next((one for one in image.tags if one.startswith(references.OWN)), "")
     own = tag.removeprefix(references.OWN).rpartition(":")[0]
     return own or image.labels.get(recipe.LABEL_IMAGE) or image.labels.get(recipe.LABEL_PART) or image.id
+
+
+def _apps(image: ImageFacts) -> tuple[str, ...]:
+    """What its label says, which anybody can write: only what can be apps."""
+    found = tuple(one for one in image.labels.get(recipe.LABEL_APPS, "").split(",") if one)
+    return () if any(flavours.app_fault(one) for one in found) else found
 
 
 def _same_folder(one: ImageFacts, other: ImageFacts) -> bool:

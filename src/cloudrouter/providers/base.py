@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 from cloudrouter.images.folders import FolderBuild
 from cloudrouter.wire.boot import GuestBoot
 from cloudrouter.wire.machines import Mount
+from cloudrouter.wire.sidecars import Sidecar
 
 Clock = Callable[[], float]
 """Seconds since the epoch; passed in so that tests own the time."""
@@ -25,6 +26,8 @@ Clock = Callable[[], float]
 LABEL_MACHINE = "cloudrouter.dev/machine"
 LABEL_OWNER = "cloudrouter.dev/owner"
 LABEL_ROUTER = "cloudrouter.dev/router"
+LABEL_SIDECAR = "cloudrouter.dev/sidecar"
+"""The name of a sidecar, on what is one; LABEL_MACHINE then names the machine that it is beside."""
 
 # What a provider can see; a subset of the machine states, because wishes are the router's business.
 PENDING = "pending"
@@ -55,6 +58,8 @@ class MachineSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     """Volumes of the owner, checked by `wire.mounts`; `create` makes those that are not there."""
+    sidecars: tuple[Sidecar, ...] = ()
+    """Images that run beside the machine, checked by `wire.sidecars` and fetched; they live and die with it."""
     package_door: str | None = None
     """A folder of this host that the machine sees read-only at `wire.packages.DOOR_IN_MACHINE`, where that can be."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -112,6 +117,8 @@ class Features:
     snapshots: bool = False
     volumes: bool = False
     """Volumes: `mounts` of a spec are given; without it a spec that has some is Unsupported."""
+    sidecars: bool = False
+    """Sidecars: `sidecars` of a spec are made; without it a spec that has some is Unsupported."""
     resize: bool = False
     console: bool = False
     images: bool = False
@@ -237,6 +244,64 @@ class Volumes(Protocol):
         """Remove a volume and all that is in it; missing is success, in use raises Conflict."""
 
 
+NESTED = "nested"
+SHARED_OUT = "shared-out"
+
+
+@dataclass(frozen=True)
+class SidecarSeen:
+    """One sidecar as its provider sees it now; state is one of the words for machines, never gone."""
+
+    name: str
+    state: str
+    reason: str = ""
+    """Why it ended, where it did so by itself; empty after a stop."""
+    exit_code: int | None = None
+    """How its first process ended; None while it runs, and before."""
+    started_at: float | None = None
+    """While it runs."""
+    last_started_at: float | None = None
+    ended_at: float | None = None
+    """Of its last run; None while it runs, and before."""
+    health: str = ""
+    """What the image's own check says: `starting`, `healthy` or `unhealthy`; empty where it has none."""
+    health_said: str = ""
+    """The end of what that check printed; anything may stand in it."""
+    limits: str = ""
+    """NESTED: its limits lie inside the machine's. SHARED_OUT: they were taken off the machine's own."""
+    memory_bytes: int | None = None
+    """What it uses now, where that is asked for and known."""
+
+
+@runtime_checkable
+class Sidecars(Protocol):
+    """Images that run beside a machine, on its network and inside its limits.
+
+    `create` makes and starts those of the spec, `start` and `stop` take them along, `delete` removes them.
+    """
+
+    async def check_sidecar_image(self, name: str) -> None:
+        """Refuse at once what cannot be an image (InvalidSpec), or only could have been here (NotFound)."""
+
+    async def fetch_sidecar_image(self, name: str, *, progress: Progress) -> None:
+        """Have the image, as it is, before a machine is made: NotFound, Unreachable or NoCapacity when that fails."""
+
+    async def list_sidecars(self, handle: Handle, *, measure: bool = False) -> list[SidecarSeen]:
+        """All that there are of one machine, by name; empty for a machine that is missing."""
+
+    async def machines_with_ended_sidecars(self) -> list[str]:
+        """Ids of this router's machines that have a sidecar which does not run; cheap, for asking again and again."""
+
+    async def start_sidecar(self, handle: Handle, *, name: str) -> None:
+        """Start one that is stopped. Running is success, missing raises NotFound, without its machine NotRunning."""
+
+    async def stop_sidecar(self, handle: Handle, *, name: str, grace_s: float = 10.0) -> None:
+        """Stop one; stopped is success, missing raises NotFound."""
+
+    async def read_sidecar_log(self, handle: Handle, *, name: str, tail: int | None = None) -> bytes:
+        """The newest output of one, at most a MiB and so many lines; missing raises NotFound."""
+
+
 @runtime_checkable
 class Console(Protocol):
     """The boot log of a machine, for when its guest never answers."""
@@ -307,10 +372,16 @@ class Images(Protocol):
     async def resolve_image(self, name: str) -> str | None:
         """The runnable reference for an image's short name or full reference; None when it is not ready to boot."""
 
-    def build_image(self, name: str, *, progress: Progress, rebuild: bool = False) -> Awaitable[str]:
+    def use_apps(self, folder: str) -> None:
+        """Where people's own apps are kept: a folder each, called as in images' names (`name@digest`)."""
+
+    def build_image(
+        self, name: str, *, progress: Progress, rebuild: bool = False, quiet: bool = False
+    ) -> Awaitable[str]:
         """Build one of ours, or fetch any other and put the guest into it; nothing to do when it is there and current.
 
-        `rebuild` fetches everything anew. Returns the runnable reference.
+        `rebuild` fetches everything anew; `quiet`: nobody waits for it, so others go first. Returns the
+        runnable reference.
         """
 
     async def build_folder(

@@ -19,20 +19,36 @@ from litestar.openapi import OpenAPIConfig
 from cloudrouter import __version__
 from cloudrouter.providers.base import Clock, Provider
 from cloudrouter.providers.registry import load_provider
-from cloudrouter.server.api import errors, images, machines, observing, packagecache, server, streams, volumes
+from cloudrouter.server.api import (
+    doors,
+    errors,
+    images,
+    machines,
+    observing,
+    packagecache,
+    server,
+    sidecars,
+    streams,
+    volumes,
+)
 from cloudrouter.server.api.state import Services
+from cloudrouter.server.gateway.gateway import Gateway
 from cloudrouter.server.guests.connections import Guests
 from cloudrouter.server.loops.deadlines import Deadlines
 from cloudrouter.server.loops.reconcile import Reconcile
 from cloudrouter.server.services import packaging
+from cloudrouter.server.services.apps import Apps
 from cloudrouter.server.services.context import Context
 from cloudrouter.server.services.doctor import Doctor
+from cloudrouter.server.services.doors import Doors
 from cloudrouter.server.services.events import EventLog
 from cloudrouter.server.services.images import ImageService
 from cloudrouter.server.services.inspection import Inspection
 from cloudrouter.server.services.machines import Machines
 from cloudrouter.server.services.packagecache import PackageCache
 from cloudrouter.server.services.provisioning import Provisioning
+from cloudrouter.server.services.readying import Readying
+from cloudrouter.server.services.sidecars import SidecarService
 from cloudrouter.server.services.stats import Stats
 from cloudrouter.server.services.status import ServerStatus
 from cloudrouter.server.services.traffic import Traffic
@@ -42,6 +58,7 @@ from cloudrouter.server.settings import Settings
 from cloudrouter.server.store.database import open_database
 from cloudrouter.server.store.events import EventStore
 from cloudrouter.server.store.machines import MachineStore
+from cloudrouter.server.store.sessions import SessionStore
 from cloudrouter.wire import routes
 
 log = structlog.get_logger("app")
@@ -91,10 +108,18 @@ async def open_router(
         context = Context(settings, identity, clock, store, events, made, guests, packages)
         provisioning = Provisioning(context)
         stack.push_async_callback(provisioning.aclose)
-        services = _services(context, provisioning, event_store)
+        readying = Readying()
+        stack.push_async_callback(readying.aclose)
+        services = _services(context, provisioning, readying, event_store, SessionStore(engine))
+        await services.doors.load()
+        stack.push_async_callback(services.doors.aclose)
+        gateway = Gateway(settings, services.doors, guests, services.traffic)
+        gateway.begin()
+        stack.push_async_callback(gateway.aclose)
         loops = (
             Reconcile(context, services.machines, provisioning).run,
             Deadlines(context, services.machines, services.traffic).run,
+            services.sidecars.run,
         )
         packaging.resume(context)
         for loop in loops:
@@ -110,19 +135,31 @@ def _embedded_providers(settings: Settings, identity: str, clock: Clock) -> dict
     }
 
 
-def _services(context: Context, provisioning: Provisioning, event_store: EventStore) -> Services:
+def _services(
+    context: Context,
+    provisioning: Provisioning,
+    readying: Readying,
+    event_store: EventStore,
+    sessions: SessionStore,
+) -> Services:
+    machines = Machines(context, provisioning, readying)
+    doors = Doors(context, machines, sessions)
+    beside = SidecarService(context)
     return Services(
-        machines=Machines(context, provisioning),
-        images=ImageService(context),
+        machines=machines,
+        doors=doors,
+        apps=Apps(context, machines, doors, beside),
+        sidecars=beside,
+        images=ImageService(context, readying),
         volumes=Volumes(context),
         doctor=Doctor(context),
-        status=ServerStatus(context, started_at=context.clock()),
+        status=ServerStatus(context, doors, started_at=context.clock()),
         guests=context.guests,
         traffic=Traffic(context.clock),
         event_store=event_store,
         events=context.events,
         stats=Stats(context),
-        inspection=Inspection(context, event_store),
+        inspection=Inspection(context, doors, event_store),
         uninstall=Uninstall(context),
         packages=context.packages,
         clock=context.clock,
@@ -140,9 +177,11 @@ def _litestar(services: Services, settings: Settings) -> Litestar:
     return Litestar(
         route_handlers=[
             *machines.HANDLERS,
+            *doors.HANDLERS,
             *observing.HANDLERS,
             *packagecache.HANDLERS,
             *server.HANDLERS,
+            *sidecars.HANDLERS,
             *images.HANDLERS,
             *streams.HANDLERS,
             *volumes.HANDLERS,

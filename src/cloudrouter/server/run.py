@@ -13,6 +13,7 @@ import stat
 import struct
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -30,20 +31,20 @@ SHUTDOWN_S = 5
 """Seconds that requests in progress get when the router ends."""
 LOCK_RETRY_S = 0.05
 TRUSTED_FOLDERS = ("logs", "ca")
-TRUSTED = ("router.db", "router.db-wal", "router.db-shm", "router-id", "router.lock", *TRUSTED_FOLDERS)
+TRUSTED = ("router.db", "router.db-wal", "router.db-shm", "router-id", "router.lock", "gateway-port", *TRUSTED_FOLDERS)
 """What the router believes when it finds it in its state folder."""
 
 log = structlog.get_logger("run")
 
 
-def main(*, detached: bool = False, ready_fd: int | None = None) -> int:
+def main(*, detached: bool = False, ready_fd: int | None = None, given: Mapping[str, str] | None = None) -> int:
     """Run the router until a signal or `server stop`; the exit status is returned.
 
-    `ready_fd` is told `ok` once requests are answered, or `error {json}`.
+    `ready_fd` is told `ok` once requests are answered, or `error {json}`. `given` counts more than the environment.
     """
     os.umask(0o077)
     try:
-        settings = from_environment(os.environ)
+        settings = from_environment({**os.environ, **(given or {})})
         prepare_folders(settings)
         configure_logs(settings.log_path, foreground=not detached)
         lock = take_lock(settings)

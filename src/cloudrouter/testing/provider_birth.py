@@ -29,6 +29,7 @@ PROTOCOLS = {
     "resize": base.Resizable,
     "snapshots": base.Snapshots,
     "volumes": base.Volumes,
+    "sidecars": base.Sidecars,
     "console": base.Console,
     "images": base.Images,
     "stats": base.Measurable,

@@ -15,10 +15,11 @@ from cloudrouter.testing.provider_birth import PROTOCOLS, BirthChecks
 from cloudrouter.testing.provider_end import EndChecks
 from cloudrouter.testing.provider_ground import Residue
 from cloudrouter.testing.provider_life import LifeChecks
+from cloudrouter.testing.sidecar_suite import SidecarChecks
 from cloudrouter.testing.volume_suite import VolumeChecks
 
 __all__ = ["PROTOCOLS", "ProviderSuite", "Residue"]
 
 
-class ProviderSuite(BirthChecks, LifeChecks, EndChecks, VolumeChecks):
+class ProviderSuite(BirthChecks, LifeChecks, EndChecks, VolumeChecks, SidecarChecks):
     """Override what stands on top of `provider_ground.Ground`; leave the tests alone."""

@@ -1,4 +1,4 @@
-"""Machine ids, machine names and job ids: their grammar and how an argument finds a machine."""
+"""Machine ids, machine names, ids of jobs and terminals: their grammar and how an argument finds a machine."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def new_job_id() -> str:
     return "job_" + _random_word(6)
 
 
+def new_pty_id() -> str:
+    """A fresh id of a terminal session, such as `pty_7k2m9xqd`."""
+    return "pty_" + _random_word(ID_LENGTH)
+
+
 def is_machine_id(text: str) -> bool:
     """Whether the text is a whole machine id in the form `cr_...`."""
     word = text[len(PREFIX) :]
@@ -44,6 +49,12 @@ def is_job_id(text: str) -> bool:
     """Whether the text is a job id; anything that passes is safe as a file name."""
     word = text[4:]
     return text.startswith("job_") and len(word) == 6 and all(c in ALPHABET for c in word)
+
+
+def is_pty_id(text: str) -> bool:
+    """Whether the text is the id of a terminal session; anything that passes is safe as a file name."""
+    word = text[4:]
+    return text.startswith("pty_") and len(word) == ID_LENGTH and all(c in ALPHABET for c in word)
 
 
 def dns_label(machine_id: str) -> str:

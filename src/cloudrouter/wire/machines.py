@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from cloudrouter.wire.sidecars import Sidecar
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -43,6 +45,8 @@ class StartMachine:
     """Package downloads of npm, pip, uv and cargo go through the router's cache, where it can be had."""
     gpu: Optional[str] = None
     """A kind, or KIND:COUNT; refused where the provider has none."""
+    sidecars: list[Sidecar] = field(default_factory=list)
+    """Upstream images that run beside the machine, on its `localhost`."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,10 @@ class Machine:
     memory_bytes: int
     disk_enforced: bool
     labels: dict[str, str]
+    apps: list[str]
+    """Names of the apps in its image."""
     urls: dict[str, str]
+    """App -> its address at the gateway, without a ticket; only apps that people can look at."""
     workspace: str
     mounts: list[Mount]
     package_cache: bool
@@ -134,6 +141,8 @@ class Machine:
     expires_at: Optional[str]
     ready_ms: Optional[int]
     """Milliseconds from the request until the guest answered first; None until then."""
+    notes: list[str] = field(default_factory=list)
+    """What its starter should know, such as apps that its image has not yet; forgotten with the router's end."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,15 @@ Operations and their final message:
     put        path, kind ("tree": the data is a tar of its contents; "file": a tar of one entry)   done
     get        path                           data out: a tar of the path's contents                done
     tcp        port, host ("127.0.0.1" or "::1")     {"started": {}} once connected                 end
+    app.list                                                                                        apps
+    app.start  app: started when it is not, and healthy                                             app
+    app.stop   app: with those that require it                                                      app
+    app.connect app: as app.start, then as tcp; a failed app is not tried at once                    end
+    app.logs   app, tail (lines): what its last two runs wrote, as STDOUT                            end
+    ports                                                                                           ports
+    pty.open   session (None: a new one), line | argv, cwd, env, tty, name                          exit
+    pty.list                                                                                        ptys
+    pty.kill   session                                                                              pty
     health                                                                                          health
     configure  env, ca_pem, mounts (paths of volumes that are written), packages {ca_pem, name_hash, nonce}
                                               for the router alone                                  configured
@@ -31,6 +40,11 @@ Operations and their final message:
 A job's output has positions: the bytes of both channels in the order they were written. Before each of its pieces
 job.logs and job.attach say {"position": where the log stands after that piece}, and where output was dropped
 {"gone": {"bytes": n, "position": where it goes on}}. `from` is such a position: who has lost a stream goes on there.
+app.start and app.connect say {"starting": state of the app} when there is something to wait for.
+app.connect then says {"started": {"app": name}} once it is connected.
+pty.open begins with {"started": {"session", "pid", "name", "new"}}. Who leaves it detaches: its program goes on, and
+pty.open with its session (an id or a name) is there again. Who joins, or has fallen far behind, is first sent what
+empties any screen, then the last output. The terminal has the smallest size of all who are at it.
 get begins with {"started": {"kind", "name", "real"}}: `tree` or `file`, its own name, and its path without links.
 job.attach begins with {"started": {"job", "pid", "position", "stdin", "input"}}: whether the job takes input, and how
 many bytes it has got so far; what was sent beyond that in a stream that broke is sent again.
@@ -47,7 +61,13 @@ WINDOW = 1024 * 1024
 MESSAGE_LIMIT = 1024 * 1024
 """The largest WebSocket message either side accepts, in bytes."""
 
-FINAL = frozenset({"exit", "job", "jobs", "end", "done", "health", "configured", "error", "execs", "ready"})
+FINAL = frozenset({"exit", "job", "jobs", "end", "done", "health", "configured", "error", "execs", "ready"}) | {
+    "apps",
+    "app",
+    "ports",
+    "ptys",
+    "pty",
+}
 ROUTER_ONLY = frozenset({"configure"})
 """Operations that the router refuses to relay for anybody."""
 OPERATIONS = frozenset(
@@ -60,6 +80,15 @@ OPERATIONS = frozenset(
         "job.attach",
         "job.wait",
         "job.kill",
+        "app.list",
+        "app.start",
+        "app.stop",
+        "app.connect",
+        "app.logs",
+        "ports",
+        "pty.open",
+        "pty.list",
+        "pty.kill",
         "ready",
         "put",
         "get",

@@ -28,6 +28,8 @@ MACHINE: dict[str, Any] = {
     "memory_bytes": 8 * 1024**3,
     "disk_enforced": False,
     "labels": {"folder": "my-project"},
+    "apps": [],
+    "notes": [],
     "urls": {},
     "workspace": "/home/user/workspace",
     "mounts": [],
@@ -48,6 +50,8 @@ class FakeTransport:
         self.streams: list[str] = []
         self.versions_checked = 0
         self.closed = False
+        self.socket_path = "/nowhere/router.sock"
+        self.server_version = None
 
     def call(self, method: str, path: str, body: Any = None, **_more: Any) -> Any:
         self.asked.append((method, path, body))

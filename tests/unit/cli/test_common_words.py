@@ -160,10 +160,9 @@ def test_word_of_another_tool_when_tried_then_names_our_verb(cli: Cli, word: str
     ("line", "message"),
     [
         ("start --git https://x/y .", "`start` has no flag --git: cloning is not there yet."),
-        ("start -o .", "`start` has no flag -o: no page of a machine can be opened yet."),
+        ("start -o .", "`start` has no flag -o: it prints an id and opens nothing."),
         ("start -b main --git x", "`start` has no flag -b: cloning is not there yet."),
         ("start --git=x", "`start` has no flag --git: cloning is not there yet."),
-        ("run --apps desktop true", "`run` has no flag --apps: apps (desktop, editor, notebook) are not there yet."),
         ("cp -r a x:b", "`cp` has no flag -r: folders are copied whole without it."),
     ],
 )

@@ -21,6 +21,7 @@ from cloudrouter.wire import routes
 from cloudrouter.wire.errors import Unreachable
 
 from .conftest import MACHINE, Cli, FakeTransport
+from .fake_commands import FakeCommands
 
 OTHER = {**MACHINE, "id": "cr_4hq2wn8t", "name": "", "state": "stopped"}
 JOB = {"id": "job_4tq8w2", "state": "running", "code": None, "command": "x"}
@@ -107,6 +108,32 @@ def test_job_when_half_typed_then_is_one_of_that_machine(
     assert transport
     monkeypatch.setattr(commands, "ask", ask)
     assert words("cloudrouter logs my-project ") == ["job_222222", "job_4tq8w2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("cloudrouter apps my-project ", ["start", "stop", "logs"]),
+        ("cloudrouter apps my-project stop ", ["desktop", "browser"]),
+        ("cloudrouter open my-project ", ["3000", "desktop", "browser"]),
+        ("cloudrouter forward my-project d", ["desktop"]),
+        ("cloudrouter start --apps v", ["vscode"]),
+        ("cloudrouter record my-project st", ["start", "stop", "status"]),
+    ],
+)
+def test_app_or_port_when_half_typed_then_is_one_of_that_machine(
+    transport: FakeTransport, line: str, found: list[str]
+) -> None:
+    transport.answers["GET", "/v1/machines"] = {"machines": [{**MACHINE, "apps": ["desktop", "browser"]}]}
+    transport.answers["GET", "/v1/machines/my-project/ports"] = {"ports": [{"port": 3000, "process": "node"}, 5]}
+    assert words(line) == found
+
+
+def test_terminal_when_half_typed_then_is_one_of_that_machine(machines: FakeTransport, machine: FakeCommands) -> None:
+    assert machines
+    machine.answer = {"ptys": [{"id": "pty_7k2m9xqd", "name": "build", "command": "make"}, {"id": "pty_4hq2wn8t"}, 3]}
+    assert words("cloudrouter pty my-project --session ") == ["build", "pty_4hq2wn8t"]
+    assert machine.requests == [{"op": "pty.list"}]
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_server_run_when_json_is_wanted_then_tells_when_it_serves(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def main(*, detached: bool, ready_fd: int | None) -> int:
+    def main(*, detached: bool, ready_fd: int | None, given: dict[str, str]) -> int:
         seen["detached"] = detached
         assert ready_fd is not None
         os.write(ready_fd, word)
@@ -234,7 +234,8 @@ def test_server_run_when_json_is_wanted_then_tells_when_it_serves(
 
 def test_server_run_when_called_then_passes_its_flags_and_status(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "cloudrouter.server.run.main", lambda **flags: 3 if flags == {"detached": True, "ready_fd": 9} else 0
+        "cloudrouter.server.run.main",
+        lambda **flags: 3 if flags == {"detached": True, "ready_fd": 9, "given": {}} else 0,
     )
     assert cli("server", "run", "--detached", "--ready-fd", "9").code == 3
 
@@ -456,3 +457,24 @@ def test_server_logs_when_read_by_people_then_say_nothing_twice() -> None:
         "message": "cr_7k2m9xqd answers", "ready_ms": 310, "router": {"pid": 5},
     }  # fmt: skip
     assert routerlog.readable(json.dumps(line)) == ["2026-11-24T07:53:32  info     cr_7k2m9xqd answers  ready_ms=310"]
+
+
+@pytest.mark.flag("server run --domain")
+@pytest.mark.flag("server run --tls-cert")
+@pytest.mark.flag("server run --tls-key")
+@pytest.mark.flag("server run --gateway-address")
+def test_server_run_when_a_teams_gateway_is_wanted_then_the_router_is_told(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("cloudrouter.server.run.main", lambda **flags: told.append(flags["given"]) or 0)
+    flags = ("--domain", "x.example", "--tls-cert", "c.pem", "--tls-key", "k.pem", "--gateway-address", "0.0.0.0")
+    assert cli("server", "run", *flags).code == 0
+    assert told == [
+        {
+            "CLOUDROUTER_DOMAIN": "x.example",
+            "CLOUDROUTER_TLS_CERT": "c.pem",
+            "CLOUDROUTER_TLS_KEY": "k.pem",
+            "CLOUDROUTER_GATEWAY_ADDRESS": "0.0.0.0",
+        }
+    ]

@@ -1,4 +1,4 @@
-"""ps, logs, wait, kill, attach, pty and commands that outlive us: what is asked, and what comes of the answers."""
+"""ps, logs, wait, kill, attach and commands that outlive us: what is asked, and what comes of the answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cloudrouter.cli import output
 from cloudrouter.client import following
 from cloudrouter.wire.errors import Unreachable
 
@@ -357,33 +356,3 @@ def test_ps_when_the_machine_lies_then_is_a_clear_error(cli: Cli, machine: FakeC
     found = cli("ps", "x")
     assert (found.code, found.out) == (1, "")
     assert "described a job in a way that cannot be read" in found.err
-
-
-@pytest.mark.flag("pty-list --json")
-def test_pty_list_when_there_are_terminals_then_only_they_are_listed(cli: Cli, machine: FakeCommands) -> None:
-    machine.answer = {"execs": EXECS}
-    assert cli("pty-list", "x").out.splitlines() == ["ID      AGE  COMMAND    FOLDER", "exec_9  -    -bash\\x1b  /home"]
-    assert cli("pty-list", "--json", "x").json == {"execs": EXECS[1:]}
-    machine.answer = {"execs": []}
-    assert "cloudrouter pty x" in cli("pty-list", "x").err
-
-
-@pytest.mark.flag("pty --json")
-def test_pty_when_there_is_no_terminal_then_is_refused(cli: Cli, machine: FakeCommands) -> None:
-    for words in (["x"], ["--json", "x", "top"]):
-        found = cli("pty", *words)
-        assert found.code == 255
-        assert "cloudrouter ssh x CMD" in found.err
-    assert cli("pty", "--json", "x").json["error"]["code"] == "usage"
-    assert machine.requests == []
-
-
-@pytest.mark.flag("pty --cwd")
-def test_pty_when_at_a_terminal_then_is_a_shell_there(
-    cli: Cli, machine: FakeCommands, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(output, "is_terminal", lambda _stream: True)
-    machine.end["code"] = 4
-    assert cli("pty", "--cwd", "src", "x").code == 4
-    assert machine.requests == [{"op": "exec", "cwd": "src"}]
-    assert machine.more["tty"] is True

@@ -17,6 +17,7 @@ from cloudrouter.client import commands, launch
 from cloudrouter.wire.errors import NotFound, TransferFailed
 
 from .conftest import MACHINE, Cli, FakeTransport
+from .fake_commands import FakeCommands
 
 UPLOAD = {
     "files": 214, "dirs": 3, "links": 0, "bytes": 1_258_291, "changed": [], "skipped": [],
@@ -26,6 +27,7 @@ UPLOAD = {
 
 PLAIN: dict[str, Any] = {
     "with_secrets": False, "exclude": [], "build": None, "commands": [], "background": [], "keep_on_failure": False,
+    "apps": None,
 }  # fmt: skip
 
 
@@ -367,3 +369,47 @@ def test_run_when_its_first_word_is_empty_then_is_refused(cli: Cli, launched: Fa
     found = cli(*words)
     assert (found.code, launched.calls) == (255, [])
     assert found.err.startswith("cloudrouter: The first word of `run` is empty")
+
+
+@pytest.mark.flag("start --apps")
+@pytest.mark.flag("start --without")
+@pytest.mark.flag("start --app")
+@pytest.mark.flag("run --apps")
+@pytest.mark.flag("run --without")
+@pytest.mark.flag("run --app")
+@pytest.mark.parametrize(("verb", "more"), [("start", []), ("run", ["true"])])
+def test_apps_when_chosen_then_the_launch_gets_them(
+    cli: Cli, launched: FakeLaunch, machine: FakeCommands, transport: FakeTransport, verb: str, more: list[str]
+) -> None:
+    assert machine
+    transport.answers["DELETE", "/v1/machines/cr_7k2m9xqd"] = MACHINE
+    cli(verb, "--apps", "vscode, desktop", "--apps", "jupyter", *more)
+    cli(verb, "--without", "jupyter,vscode", *more)
+    cli(verb, "--app", "db=postgres:16,port=5432", *more)
+    apps, without, own = (call["apps"] for call in launched.calls)
+    assert (apps.apps, apps.without) == (["vscode", "desktop", "jupyter"], [])
+    assert (without.apps, without.without) == ([], ["jupyter", "vscode"])
+    assert [one["name"] for one in own.sidecars] == ["db"]
+    assert cli(verb, "--app", "none", *more).code in (4, 255)
+    assert len(launched.calls) == 3
+
+
+def test_start_when_the_router_has_notes_then_they_are_told(
+    cli: Cli, launched: FakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert launched
+    note = "vscode is being built\x1b; see it with:  cloudrouter image ls"
+    monkeypatch.setitem(MACHINE, "notes", [note])
+    found = cli("start", ".")
+    assert found.out == "cr_7k2m9xqd\n"
+    assert "vscode is being built\\x1b; see it with:  cloudrouter image ls\n" in found.err
+
+
+def test_start_when_there_is_a_desktop_then_says_how_to_watch_it(
+    cli: Cli, launched: FakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert launched
+    monkeypatch.setattr("cloudrouter.cli.output.is_terminal", lambda _stream: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setitem(MACHINE, "apps", ["desktop"])
+    assert "  cloudrouter vnc my-project     watch its desktop\n" in cli("start", ".").err

@@ -111,6 +111,20 @@ def test_start_when_flags_are_given_too_then_they_are_stronger(
     }
 
 
+def test_template_when_it_has_apps_then_flags_are_stronger(cli: Cli, own: Path, launched: list[dict[str, Any]]) -> None:
+    own.write_text('[web]\napps = ["vscode", "jupyter"]\nwithout = ["browser"]\napp = ["db=postgres:16"]\n')
+    cli("start", "-T", "web")
+    cli("start", "-T", "web", "--without", "jupyter")
+    cli("start", "-T", "web", "--apps", "browser", "--app", "cache=redis:7")
+    found = [one["apps"] for one in launched]
+    assert [(one.apps, one.without) for one in found] == [
+        (["vscode", "jupyter"], ["browser"]),
+        (["vscode"], ["browser", "jupyter"]),
+        (["browser"], []),
+    ]
+    assert [[one["name"] for one in each.sidecars] for each in found] == [["db"], ["db"], ["db", "cache"]]
+
+
 def test_template_when_settings_say_something_else_then_is_stronger(
     cli: Cli, own: Path, launched: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,7 @@ def launch(_transport: Any, _folder: Any, _request: Any, *, progress: Callable[[
 
 
 async def start(link: FakeLink) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"with_secrets": False, "exclude": (), "progress": lambda _event: None}
+    nothing: dict[str, Any] = {"with_secrets": False, "exclude": (), "apps": None, "progress": lambda _event: None}
     return await starting.start_machine(link, None, {}, **nothing)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,7 @@ from cloudrouter.client.requests import ListOptions, StartOptions
 
 PAIRS = [(name.removeprefix("Async"), name) for name in cloudrouter.__all__ if name.startswith("Async")]
 TWINS = {"__enter__": "__aenter__", "__exit__": "__aexit__", "__iter__": "__aiter__"}
-AT_ONCE = {"exit_code", "id", "name", "state", "facts", "command", "port", "url", "error"}
+AT_ONCE = {"exit_code", "id", "name", "state", "facts", "command", "port", "url", "error", "session"}
 """What an object knows by itself, without asking anybody: properties on both sides."""
 
 

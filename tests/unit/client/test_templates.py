@@ -84,7 +84,11 @@ def test_unknown_name_when_close_to_one_then_is_suggested(tmp_path: Path, env: d
     [
         ("[web]\nsize = 'huge'\n", 2, "[web] size: there is no size 'huge'"),
         ("[web]\nsiez = 'small'\n", 2, "[web] siez: there is no such key"),
-        ("[web]\n\napps = ['vscode']\n", 3, "[web] apps: there is no such key"),
+        ("[web]\n\napp_list = ['vscode']\n", 3, "[web] app_list: there is no such key"),
+        ("[web]\napps = ['emacs']\n", 2, "[web] apps: 'emacs' is no app; apps are desktop, browser, vscode, jupyter"),
+        ("[web]\napps = 'vscode'\n", 2, "[web] apps: it must be a list of apps"),
+        ("[web]\nwithout = [1]\n", 2, "[web] without: it must be a list of apps"),
+        ("[web]\napp = ['']\n", 2, "[web] app: it must be a list of folders and NAME=IMAGE words"),
         ("[web]\ncpu = 0\n", 2, "[web] cpu: 0 is not a number of cpus"),
         ("[web]\ncpu = true\n", 2, "[web] cpu: True is not a number of cpus"),
         ("[web]\nmemory = 'lots'\n", 2, "[web] memory: 'lots' is not an amount"),
@@ -115,11 +119,17 @@ def test_fault_when_in_a_file_then_file_line_and_key_are_named(
     assert caught.value.next.startswith("cloudrouter templates ")
 
 
-def test_apps_when_named_then_says_that_they_are_not_there_yet(own: Path, tmp_path: Path, env: dict[str, str]) -> None:
-    own.write_text("[web]\napps = ['vscode']\n")
-    with pytest.raises(UsageError) as caught:
-        templates.read_all(folder(tmp_path), env)
-    assert "not there yet" in caught.value.fix
+def test_own_app_when_of_a_project_then_is_a_folder_in_it_and_a_sidecar_stays_as_it_is(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    here = folder(tmp_path)
+    (Path(here) / ".cloudrouter").mkdir(exist_ok=True)
+    (Path(here) / ".cloudrouter" / "templates.toml").write_text("[web]\napp = ['./tool', 'db=postgres:16', '../out']\n")
+    template = templates.find("web", here, env)
+    assert templates.own_app(template, "./tool", here) == f"{here}/tool"
+    assert templates.own_app(template, "db=postgres:16", here) == "db=postgres:16"
+    with pytest.raises(UsageError, match=r"\[web\] app: it leads out of the project"):
+        templates.own_app(template, "../out", here)
 
 
 def test_file_when_unreadable_then_is_told(own: Path, tmp_path: Path, env: dict[str, str]) -> None:

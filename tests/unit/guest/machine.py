@@ -86,6 +86,8 @@ class Machine:
             "CLOUDROUTER_HOME": self.home,
             "CLOUDROUTER_WORKSPACE": self.workspace,
             "CLOUDROUTER_STATE": self.state,
+            "CLOUDROUTER_APPS": f"{self.root}/apps",
+            "CLOUDROUTER_APPS_RUN": f"{self.root}/run",
             **self.env,
         }
         program = (

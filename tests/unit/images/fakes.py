@@ -36,6 +36,7 @@ class FakeEngine:
         self.removed: list[str] = []
         self.pulls = pulls
         self.keeps = True
+        self.own_apps = ""
         self.started = asyncio.Event()
         self.hold: asyncio.Event | None = None
         self.script: Script = lambda order: [{"stream": "Step 1/1 : FROM x\n"}, {"stream": "fine\n"}]

@@ -39,7 +39,7 @@ async def test_first_build_makes_parts_in_order_and_both_tags(env: dict[str, str
     reference, _ = await run(engine, env)
     wanted = recipe.load("core")
     assert reference == wanted.reference == f"cloudrouter/core:{wanted.digest[:12]}"
-    assert built(engine) == ["core-tools", "core-node", "core"]
+    assert built(engine) == ["core-tools", "core-node", "core-ground", "core"]
     facts = await engine.inspect_image("cloudrouter/core:latest")
     assert facts is not None
     assert reference in facts.tags
@@ -51,18 +51,19 @@ async def test_each_part_gets_the_references_it_needs(env: dict[str, str]) -> No
     engine = FakeEngine()
     await run(engine, env)
     wanted = recipe.load("core")
-    tools, node, core = engine.orders
+    tools, node, ground, core = engine.orders
     assert tools.buildargs["BASE"] == base.PULLED
-    assert node.buildargs["TOOLS"] == core.buildargs["TOOLS"] == wanted.part("core-tools").reference
-    assert core.buildargs["NODE"] == wanted.part("core-node").reference
+    assert node.buildargs["TOOLS"] == ground.buildargs["TOOLS"] == wanted.part("core-tools").reference
+    assert ground.buildargs["NODE"] == wanted.part("core-node").reference
+    assert core.buildargs["BELOW"] == wanted.part("core-ground").reference
 
 
 async def test_certificates_of_the_host_reach_the_fetching_part_only(env: dict[str, str]) -> None:
     engine = FakeEngine()
     await run(engine, env)
-    tools, node, core = engine.orders
+    tools, node, ground, core = engine.orders
     assert read_from(node.context, "fetch/ca.pem") == b"the host's own certificate"
-    for order in (tools, core):
+    for order in (tools, ground, core):
         assert b"the host's own certificate" not in order.context
         assert "LEFTOVER" not in order.buildargs
     assert all(order.buildargs["HTTP_PROXY"] == "http://p:1" for order in engine.orders)
@@ -120,7 +121,7 @@ async def test_two_builds_at_once_build_once(env: dict[str, str]) -> None:
     await engine.started.wait()
     engine.hold.set()
     results = await asyncio.gather(*tasks)
-    assert built(engine) == ["core-tools", "core-node", "core"]
+    assert built(engine) == ["core-tools", "core-node", "core-ground", "core"]
     assert len({reference for reference, _ in results}) == 1
 
 
@@ -219,5 +220,5 @@ async def test_parts_and_image_that_only_bear_our_tag_are_made_again(env: dict[s
         engine.images[facts.id] = replace(facts, made_here=part.name == "core-node")
     assert not await is_current(engine, wanted)
     await run(engine, env)
-    assert built(engine) == ["core-tools", "core"]
+    assert built(engine) == ["core-tools", "core-ground", "core"]
     assert await is_current(engine, wanted)

@@ -36,7 +36,11 @@ def test_load_when_packages_change_then_image_is_new_and_node_is_kept(monkeypatc
     text = recipe._text
     monkeypatch.setattr(recipe, "_text", lambda *file: text(*file) + "\n# more\n" * file[0].startswith("tools"))
     after = recipe.load("core")
-    assert [part.name for part in after.parts if part.digest != before.part(part.name).digest] == ["core-tools", "core"]
+    assert [part.name for part in after.parts if part.digest != before.part(part.name).digest] == [
+        "core-tools",
+        "core-ground",
+        "core",
+    ]
 
 
 def test_parts_need_only_what_was_built_before_and_declare_it() -> None:

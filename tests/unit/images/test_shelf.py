@@ -39,9 +39,9 @@ async def test_core_is_current_by_its_digest_and_used_by_containers() -> None:
     engine.used = {old.id}
     assert [item.to_json() for item in await shelf.read(engine)] == [
         {"name": "core", "kind": "image", "base": "", "reference": wanted.reference, "size_bytes": 1,
-         "created_at": "1970-01-01T00:00:02Z", "current": True, "in_use": False},
+         "created_at": "1970-01-01T00:00:02Z", "current": True, "in_use": False, "apps": []},
         {"name": "core", "kind": "image", "base": "", "reference": old.tags[0], "size_bytes": 1,
-         "created_at": "1970-01-01T00:00:01Z", "current": False, "in_use": True},
+         "created_at": "1970-01-01T00:00:01Z", "current": False, "in_use": True, "apps": []},
     ]  # fmt: skip
     assert new.id != old.id
 

@@ -138,8 +138,9 @@ class FakeEngine:
 
     def _container(self, method: str, words: list[str], query: Mapping[str, str], body: Any) -> tuple[int, Any]:
         if words == ["json"]:
-            wanted = json.loads(query["filters"])["label"]
-            return 200, [self._entry(one) for one in self.containers.values() if _matches(one, wanted)]
+            filters = json.loads(query["filters"])
+            shown = [self._entry(one) for one in self.containers.values() if _matches(one, filters["label"])]
+            return 200, [one for one in shown if one["State"] in filters.get("status", [one["State"]])]
         if words == ["create"]:
             return self._create(query.get("name", ""), body)
         one = self._found(self.containers, words[0])
@@ -168,6 +169,10 @@ class FakeEngine:
     def _create(self, name: str, body: Any) -> tuple[int, Any]:
         if body["Image"] not in self.images:
             return 404, {"message": f"No such image: {body['Image']}"}
+        for mount in body["HostConfig"].get("Mounts", ()):
+            if mount["Type"] == "volume" and mount["Source"] not in self.volumes:
+                labels = mount["VolumeOptions"]["Labels"]
+                self.volumes[mount["Source"]] = {"Name": mount["Source"], "Labels": labels}
         if any(name and one["Name"] == name for one in self.containers.values()):
             return 409, {"message": f"The container name {name} is already in use"}
         number = f"{next(self._numbers):064x}"
@@ -189,7 +194,9 @@ class FakeEngine:
 
     def _entry(self, one: Mapping[str, Any]) -> dict[str, Any]:
         state = one["State"]["Status"]
-        return {"Id": one["Id"], "Labels": one["Config"]["Labels"], "State": state, "Status": state}
+        host = {"NetworkMode": one["HostConfig"]["NetworkMode"]}
+        labels = one["Config"]["Labels"]
+        return {"Id": one["Id"], "Labels": labels, "State": state, "Status": state, "HostConfig": host}
 
 
 def _sources(container: Mapping[str, Any]) -> list[str]:

@@ -49,7 +49,10 @@ class Keeper(MemoryProvider):
     async def resolve_image(self, name: str) -> str | None:
         return name if name in ("core", *self.built) else None
 
-    async def build_image(self, name: str, *, progress: Progress, rebuild: bool = False) -> str:
+    def use_apps(self, folder: str) -> None:
+        self.own_apps = folder
+
+    async def build_image(self, name: str, *, progress: Progress, rebuild: bool = False, quiet: bool = False) -> str:
         progress({"step": f"{name} 1/1: Guest", "at": 1, "of": 1, "detail": ""})
         if self.failure is not None:
             raise self.failure

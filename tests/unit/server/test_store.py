@@ -41,6 +41,7 @@ def row(**values: Any) -> Row:
         "ca_sha256": None,
         "mounts": [],
         "package_cache": False,
+        "apps": [],
         "token": "secret-token",
         "idempotency_key": None,
         "confirmed": True,

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from typing import Any
 
+_TEAM = {
+    "domain": "CLOUDROUTER_DOMAIN",
+    "tls_cert": "CLOUDROUTER_TLS_CERT",
+    "tls_key": "CLOUDROUTER_TLS_KEY",
+    "gateway_address": "CLOUDROUTER_GATEWAY_ADDRESS",
+}
+"""Flag of `server run` -> the variable that says the same."""
 TELL_DEADLINE_S = 5.0
 DEFAULT_TAIL = 100
 
@@ -24,14 +31,16 @@ def run(args: Namespace) -> int:
     """Be the router until a signal or `server stop`."""
     from cloudrouter.server.run import main
 
+    words = {name: getattr(args, word) for word, name in _TEAM.items()}
+    given = {name: value for name, value in words.items() if value is not None}
     if not args.json:
-        return main(detached=args.detached, ready_fd=args.ready_fd)
+        return main(detached=args.detached, ready_fd=args.ready_fd, given=given)
     from threading import Thread
 
     reading, writing = os.pipe()
     teller = Thread(target=_tell_ready, args=(reading, args.ready_fd), daemon=True)
     teller.start()
-    code = main(detached=args.detached, ready_fd=writing)
+    code = main(detached=args.detached, ready_fd=writing, given=given)
     teller.join(TELL_DEADLINE_S)
     return code
 
@@ -83,7 +92,7 @@ def status(args: Namespace) -> int:
         ("version", output.escape(facts["version"])),
         ("machines", str(facts["machines"])),
         ("socket", output.escape(facts["socket"])),
-        ("gateway", output.escape(facts["gateway_url"] or "none")),
+        ("gateway", output.escape(facts["gateway_url"] or f"none: {facts.get('gateway_reason', '')}")),
         ("state", output.escape(facts["state_dir"])),
         ("router id", output.escape(facts["router_id"])),
     ]
@@ -140,6 +149,11 @@ def _configure_run(parser: ArgumentParser) -> None:
     parser.add_argument("--detached", action="store_true", help="write to the log file alone, nothing to the terminal")
     parser.add_argument("--ready-fd", metavar="FD", type=count, help="write `ok` to this descriptor once it serves")
     parser.add_argument("--json", action="store_true", help="print {pid, version, socket, state_dir} once it serves")
+    team = parser.add_argument_group("gateway for a team", "browsers find machines at APP--ID.DOMAIN, over TLS")
+    team.add_argument("--domain", metavar="DOMAIN", help="whose names lead here, all of them: *.cr.example.com")
+    team.add_argument("--tls-cert", metavar="FILE", help="certificate for *.DOMAIN, PEM")
+    team.add_argument("--tls-key", metavar="FILE", help="its key, PEM; default: the certificate's file")
+    team.add_argument("--gateway-address", metavar="IP", help="listen there (default: this host's loopback only)")
 
 
 def _configure_logs(parser: ArgumentParser) -> None:
@@ -171,6 +185,10 @@ VERBS = {
                 examples=(
                     ("cloudrouter server run", "with its log on the terminal"),
                     ("cloudrouter server run --detached", "for a service manager: quiet, log file only"),
+                    (
+                        "cloudrouter server run --domain cr.example.com --tls-cert cert.pem --tls-key key.pem",
+                        "machines for browsers at https://APP--ID.cr.example.com:7080",
+                    ),
                 ),
                 configure=_configure_run,
                 run=run,

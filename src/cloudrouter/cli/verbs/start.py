@@ -81,7 +81,9 @@ def _tell(args: Namespace, machine: dict[str, Any], took: float) -> None:
 
 def _tell_next(machine: dict[str, Any]) -> None:
     ref = machine["name"] or machine["id"]
-    lines = ((f"cloudrouter ssh {ref}", "a shell in it"), (f"cloudrouter delete {ref}", "throw it away"))
+    lines = [(f"cloudrouter ssh {ref}", "a shell in it"), (f"cloudrouter delete {ref}", "throw it away")]
+    if "desktop" in (machine.get("apps") or ()):
+        lines.insert(1, (f"cloudrouter vnc {ref}", "watch its desktop"))
     width = max(len(command) for command, _ in lines)
     output.note()
     for command, meaning in lines:

@@ -58,6 +58,7 @@ def _text(machine: dict[str, Any]) -> str:
         ("size", output.escape(size)),
         ("disk", "limited" if machine["disk_enforced"] else "shared with the host, no limit"),
         ("image", output.escape(machine["image"])),
+        ("apps", output.escape(", ".join(machine["apps"]))) if machine.get("apps") else None,
         ("provider", output.escape(machine["provider"])),
         ("workspace", output.escape(machine["workspace"])) if machine["workspace"] else None,
         ("packages", "through this host's cache" if machine.get("package_cache") else "straight from the registries"),
@@ -81,7 +82,7 @@ def _deadline(at: str, remaining: str) -> str:
 VERBS = {
     "status": Verb(
         "[flags] ID...",
-        description="Show machines: their state and why, size, image, volumes, deadline and labels.",
+        description="Show machines: their state and why, size, image, apps, volumes, deadline and labels.",
         examples=(
             ("cloudrouter status my-project", "by name"),
             ("cloudrouter status cr_7k2m9xqd --json", "by id, for programs"),

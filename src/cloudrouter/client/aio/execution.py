@@ -105,7 +105,10 @@ class AsyncExecution:
         if kind == "binary":
             self._ready.append(Output(read_channel(payload), payload[1:]))
             return
-        said = commands.read_text(payload)
+        self._obey(commands.read_text(payload))
+
+    def _obey(self, said: dict[str, Any]) -> None:
+        """Take in one of the machine's words."""
         self._window = commands.granted(self._window, said)
         word = commands.final_of(said)
         if word is not None:

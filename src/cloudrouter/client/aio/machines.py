@@ -8,18 +8,22 @@ from typing import IO, Any, Self
 
 from cloudrouter.client import answers, commands, requests
 from cloudrouter.client.aio import jobs, observing
+from cloudrouter.client.aio.apps import AsyncApps
 from cloudrouter.client.aio.execution import AsyncExecution, feed
 from cloudrouter.client.aio.files import AsyncFiles
 from cloudrouter.client.aio.following import ask_again
 from cloudrouter.client.aio.jobs import AsyncJob
 from cloudrouter.client.aio.link import Link
 from cloudrouter.client.aio.opening import Opening
-from cloudrouter.client.aio.ports import AsyncForward, AsyncTunnel
+from cloudrouter.client.aio.ports import AsyncForward, AsyncPorts, AsyncTunnel
+from cloudrouter.client.aio.ptys import AsyncPtys
+from cloudrouter.client.aio.seeing import AsyncSeenMachine
 from cloudrouter.client.aio.starting import start_machine
 from cloudrouter.client.aio.streams import AsyncStream
 from cloudrouter.client.aio.tasks import beside, surely
-from cloudrouter.client.facts import MachineFacts, check_list, check_machine
+from cloudrouter.client.facts import check_list, check_machine
 from cloudrouter.client.observing import read_usages
+from cloudrouter.client.ownapps import Chosen
 from cloudrouter.client.requests import Command
 from cloudrouter.client.results import Result
 from cloudrouter.wire import routes
@@ -50,6 +54,9 @@ class AsyncMachines:
         gpu: str | None = None,
         volumes: Iterable[str] = (),
         package_cache: bool | None = None,
+        apps: Iterable[str] = (),
+        without: Iterable[str] = (),
+        app: Iterable[str | os.PathLike[str]] = (),
         with_secrets: bool = False,
         exclude: Iterable[str] = (),
         progress: Callable[[dict[str, Any]], object] | None = None,
@@ -58,6 +65,8 @@ class AsyncMachines:
 
         memory, disk: bytes, or text such as "8g". timeout: seconds until the machine is stopped, whatever it does.
         volumes: such as "npm-cache:~/.npm" or "data:/data:ro"; they outlive the machine, see `client.volumes`.
+        apps: on top of the image (`core` where none is named), such as "vscode". without: apps of the image (`full`
+        where none is named) that are left out. app: folders of apps of your own, see docs/apps.md.
         Ignored files and live secrets stay behind (with_secrets sends those; exclude leaves out more, as .gitignore
         does). progress is told each step as an object with `phase`. On failure nothing is left. As a context
         manager the machine is deleted at its end.
@@ -66,6 +75,7 @@ class AsyncMachines:
             name=name, size=size, cpu=cpu, memory=memory, disk=disk, image=image, provider=provider, env=env,
             labels=labels, timeout=timeout, gpu=gpu, volumes=volumes, package_cache=package_cache,
         )  # fmt: skip
+        chosen = Chosen(apps, without, app)
 
         async def start() -> AsyncMachine:
             facts = await start_machine(
@@ -74,6 +84,7 @@ class AsyncMachines:
                 request,
                 with_secrets=with_secrets,
                 exclude=tuple(exclude),
+                apps=chosen,
                 progress=progress or (lambda _event: None),
             )
             return AsyncMachine(self._link, facts, made_here=True)
@@ -105,7 +116,7 @@ class AsyncMachines:
         await self._link.call("DELETE", routes.machine(ref))
 
 
-class AsyncMachine(MachineFacts):
+class AsyncMachine(AsyncSeenMachine):
     """One machine. As a `with` block it is deleted at the end, when it was started here. May be shared by tasks."""
 
     def __init__(self, link: Link, facts: Any, *, made_here: bool = False) -> None:
@@ -113,6 +124,9 @@ class AsyncMachine(MachineFacts):
         self._link = link
         self._made_here = made_here
         self.files = AsyncFiles(link, self.id)
+        self.apps = AsyncApps(link, self.id)
+        self.ports = AsyncPorts(link, self.id)
+        self.ptys = AsyncPtys(link, self.id)
 
     # -- commands -----------------------------------------------------------------------------------------------
 

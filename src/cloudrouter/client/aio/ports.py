@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+from collections.abc import Callable
 from typing import Any, Self
 
+from cloudrouter.client import requests, served
 from cloudrouter.client.aio.link import Link
+from cloudrouter.client.aio.opening import Opening
 from cloudrouter.client.aio.streams import AsyncStream
 from cloudrouter.client.aio.tasks import together
 from cloudrouter.client.aio.turns import Turns
+from cloudrouter.client.following import Patience
 from cloudrouter.client.ports import Flow
+from cloudrouter.client.transport import NotListening
+from cloudrouter.client.websocket import ConnectionLost
+from cloudrouter.wire import routes
+from cloudrouter.wire.apps import Port
 from cloudrouter.wire.errors import CloudRouterError, Conflict, UsageError
 from cloudrouter.wire.streams import CHUNK
 
@@ -80,19 +88,32 @@ class AsyncForward:
     It listens on 127.0.0.1 only. A connection that the machine's port refuses is closed at once; `error` says why.
     """
 
-    def __init__(self, link: Link, path: str, request: dict[str, Any]) -> None:
+    def __init__(
+        self, link: Link, path: str, request: dict[str, Any], on_error: Callable[[str], object] = lambda _why: None
+    ) -> None:
         self._link = link
         self._path = path
         self._request = request
+        self._on_error = on_error
         self._server: asyncio.Server | None = None
         self._carrying: set[asyncio.Task[Any]] = set()
         self._port = 0
         self._error = ""
 
     @classmethod
-    async def begin(cls, link: Link, path: str, request: dict[str, Any], local_port: int) -> Self:
-        """Listen; Conflict when the local port is taken, UsageError when it is none that this user may have."""
-        forward = cls(link, path, request)
+    async def begin(
+        cls,
+        link: Link,
+        path: str,
+        request: dict[str, Any],
+        local_port: int,
+        on_error: Callable[[str], object] = lambda _why: None,
+    ) -> Self:
+        """Listen; Conflict when the local port is taken, UsageError when it is none that this user may have.
+
+        on_error: told why a connection failed, each time one does.
+        """
+        forward = cls(link, path, request, on_error)
         try:
             forward._server = await asyncio.start_server(forward._serve, "127.0.0.1", local_port)
         except OSError as error:
@@ -147,17 +168,49 @@ class AsyncForward:
         """One connection from its beginning to its end."""
         whole = False
         try:
-            stream = await self._link.stream(self._path)
-            async with await AsyncTunnel.begin(stream, self._request) as tunnel:
+            async with await self._reach() as tunnel:
                 await together(_inward(reader, tunnel), _outward(tunnel, writer))
             whole = True
         except (CloudRouterError, OSError) as error:
             self._error = error.message if isinstance(error, CloudRouterError) else f"{error.strerror}."
+            self._on_error(self._error)
         finally:
             if whole:
                 writer.close()
             else:
                 writer.transport.abort()
+
+    async def _reach(self) -> AsyncTunnel:
+        """The way inside; a router that is just being started again is waited for."""
+        patience = Patience(asyncio.get_running_loop().time)
+        while True:
+            patience.begin()
+            try:
+                return await AsyncTunnel.begin(await self._link.stream(self._path), self._request)
+            except (ConnectionLost, NotListening) as error:
+                pause = patience.pause(error)
+            await asyncio.sleep(pause)
+
+
+class AsyncPorts:
+    """What listens inside a machine, as its `ports`."""
+
+    def __init__(self, link: Link, machine_id: str) -> None:
+        self._link = link
+        self._machine_id = machine_id
+
+    async def list(self) -> list[Port]:
+        """The TCP ports that something listens on inside and that can be reached, by number."""
+        answer = await self._link.call("GET", routes.machine(self._machine_id, "ports"))
+        return [requests.read_record(Port, one) for one in served.read_ports(answer)]
+
+    def forward(self, target: int | str, *, local_port: int = 0, host: str | None = None) -> Opening[AsyncForward]:
+        """A port of this host that leads to a port inside, or to an app by its name; 0: a free one.
+
+        An app is started by the first connection. host: `127.0.0.1` or `::1` inside; None: whichever answers.
+        """
+        request = requests.target_request(target, host)
+        return Opening(AsyncForward.begin(self._link, routes.machine(self._machine_id, "stream"), request, local_port))
 
 
 async def _inward(reader: asyncio.StreamReader, tunnel: AsyncTunnel) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from cloudrouter.client.aio.link import Link
 from cloudrouter.client.aio.tasks import surely
 from cloudrouter.client.launch import launch
+from cloudrouter.client.ownapps import Chosen
 from cloudrouter.client.transport import Transport
 from cloudrouter.wire import routes
 from cloudrouter.wire.errors import CloudRouterError, NotFound
@@ -23,6 +24,7 @@ async def start_machine(
     *,
     with_secrets: bool,
     exclude: Iterable[str],
+    apps: Chosen | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """`client.launch.launch` with the same promises, beside the loop; progress is called in the loop.
@@ -37,7 +39,7 @@ async def start_machine(
         loop.call_soon_threadsafe(progress, event)
 
     def work(transport: Transport) -> dict[str, Any]:
-        return launch(transport, folder, request, with_secrets=with_secrets, exclude=exclude, progress=tell)
+        return launch(transport, folder, request, with_secrets=with_secrets, exclude=exclude, apps=apps, progress=tell)
 
     try:
         made = await link.in_thread(work)

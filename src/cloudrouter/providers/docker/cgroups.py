@@ -81,6 +81,17 @@ def _version_1(
     )
 
 
+def find_path(pid: int, container_id: str, *, proc: str = PROC) -> str:
+    """Where the engine keeps the groups of a container (version 1), such as `/docker/ID`; empty where it is not so."""
+    places = {}
+    for line in (_read(f"{proc}/{pid}/cgroup") or "").splitlines():
+        _number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        places.update(dict.fromkeys(controllers.split(","), path))
+    path = places.get("memory", "")
+    is_whole = path.endswith(f"/{container_id}") and ".." not in path and places.get("cpu") == path
+    return path if is_whole and pid > 1 else ""
+
+
 def read_groups(groups: ControlGroups) -> Measurement | None:
     """What the groups count now; None when the container does not run any more, whoever has its number now."""
     if _read(groups.cgroup_file) != groups.cgroup_text:

@@ -11,12 +11,15 @@ from typing import Any
 
 from cloudrouter.providers import base
 from cloudrouter.providers.base import LABEL_MACHINE, LABEL_OWNER, LABEL_ROUTER, Handle, MachineSpec, Observation
-from cloudrouter.providers.docker import volumes
+from cloudrouter.providers.docker import seccomp, volumes
+from cloudrouter.providers.errors import InvalidSpec
 from cloudrouter.wire import ids, packages
 
 NAME = "docker"
 LABEL_CPUS = "cloudrouter.dev/cpus"
 """Which of the host's cpus a machine was given at its creation; absent when it may use all."""
+LABEL_SIDECARS = "cloudrouter.dev/sidecars"
+"""On a machine: the names of those that were asked for; absent when there are none."""
 LABEL_PREFIX = "cloudrouter.dev/label."
 CAPABILITIES = (
     # Docker's default set without MKNOD (nobody makes device nodes) and NET_RAW: on a shared bridge it would let a
@@ -54,6 +57,8 @@ def create_body(
     labels |= {LABEL_MACHINE: spec.machine_id, LABEL_OWNER: spec.owner, LABEL_ROUTER: spec.router_id}
     if cpus:
         labels[LABEL_CPUS] = cpus
+    if spec.sidecars:
+        labels[LABEL_SIDECARS] = ",".join(one.name for one in spec.sidecars)
     return {
         "Image": spec.image,
         "Hostname": ids.dns_label(spec.machine_id),
@@ -66,16 +71,20 @@ def create_body(
             "PidsLimit": spec.pids,
             "Ulimits": list(ulimits),
             "ShmSize": min(SHM_BYTES, spec.memory_bytes // 2),
-            "CapDrop": ["ALL"],
-            "CapAdd": list(CAPABILITIES),
-            "Privileged": False,
+            **security(),
             "NetworkMode": network,
-            "Mounts": [*volumes.mounts(spec), *_door(spec)],
+            "Mounts": [*volumes.mounts(spec), *volumes.workspace_mounts(spec), *_door(spec)],
             "Dns": list(dns),
             "LogConfig": LOG_CONFIG,
             "RestartPolicy": {"Name": "no"},
         },
     }
+
+
+def security() -> dict[str, Any]:
+    """What a machine and its sidecars may ask of the kernel."""
+    options = [seccomp.option()]
+    return {"CapDrop": ["ALL"], "CapAdd": list(CAPABILITIES), "Privileged": False, "SecurityOpt": options}
 
 
 def _door(spec: MachineSpec) -> list[dict[str, Any]]:
@@ -119,6 +128,25 @@ def _cpu_numbers(text: str) -> list[int]:
 def handle_of(machine_id: str, container_id: str) -> Handle:
     """The handle of a container."""
     return Handle(NAME, {"machine_id": machine_id, "container_id": container_id})
+
+
+def ids_of(handle: Handle) -> tuple[str, str]:
+    """Machine and container id of a handle; both go into the engine's paths, so nothing else gets through."""
+    machine_id, container_id = handle.data.get("machine_id"), handle.data.get("container_id")
+    if (
+        handle.provider != NAME
+        or not isinstance(machine_id, str)
+        or not ids.is_machine_id(machine_id)
+        or not isinstance(container_id, str)
+        or not is_container_id(container_id)
+    ):
+        raise InvalidSpec("The handle is not one of provider docker.", field="handle")
+    return machine_id, container_id
+
+
+def is_container_id(text: str) -> bool:
+    """Whether the text is an id of the engine's, whole or shortened."""
+    return re.fullmatch(r"[0-9a-f]{12,64}", text) is not None
 
 
 def observe(body: Mapping[str, Any]) -> Observation:

@@ -128,9 +128,9 @@ class Containers:
         if self._config.helper_image:
             return self._config.helper_image
         # It gets rights on the host's network: a label alone, which anybody can write, does not make an image ours.
-        label = f"{recipe.LABEL_IMAGE}={recipe.BOOTABLE[0]}"
-        marked = await DockerEngine(self._api.docker, self._known).find_images(label=label)
-        found = [image for image in marked if recipe.is_ours(image)]
+        marked = await DockerEngine(self._api.docker, self._known).find_images(label=recipe.LABEL_IMAGE)
+        bootable = [image for image in marked if image.labels[recipe.LABEL_IMAGE] in recipe.BOOTABLE]
+        found = [image for image in bootable if recipe.is_ours(image)]
         found = [image for image in found if self._known.has(image.id)] or found
         if not found:
             raise NotConfigured(
@@ -139,6 +139,10 @@ class Containers:
                 next="cloudrouter image build",
             )
         return max(found, key=lambda image: image.created_at).id
+
+    def ulimits(self, facts: HostFacts) -> builtins.list[dict[str, Any]]:
+        """What this engine can give."""
+        return host.ulimits(is_podman=facts.is_podman, modest=self._modest)
 
     async def _existing(self, spec: MachineSpec) -> str | None:
         name = ids.dns_label(spec.machine_id)
@@ -191,9 +195,12 @@ class Containers:
             spec,
             network=self._network.name,
             cpus=cpus,
-            ulimits=host.ulimits(is_podman=facts.is_podman, modest=self._modest),
+            ulimits=self.ulimits(facts),
             dns=self._config.dns,
         )
+        if facts.is_podman:
+            # It takes a file of its host's in this place, and its own list allows namespaces as ours does.
+            del body["HostConfig"]["SecurityOpt"]
         name = ids.dns_label(spec.machine_id)
         made = await self._api.settle(self._api.call("POST", "containers/create", params={"name": name}, body=body))
         return str(made["Id"])

@@ -26,6 +26,8 @@ class HostFacts:
     is_local: bool
     """The engine's machine is the one this process runs on, so its /proc tells the truth."""
     is_podman: bool
+    can_nest: bool = False
+    """A container's control groups may lie in another's: version 1, made by the engine itself."""
 
 
 async def read_facts(api: EngineApi) -> HostFacts:
@@ -35,12 +37,19 @@ async def read_facts(api: EngineApi) -> HostFacts:
     memory = int(info["MemTotal"])
     components = [str(part.get("Name", "")) for part in version.get("Components") or ()]
     same_size = await asyncio.to_thread(_memory_line, "MemTotal:")
+    is_podman = any("podman" in name.lower() for name in components)
+    is_here = api.endpoint.socket_path is not None and same_size == memory
     return HostFacts(
         cpus=int(info["NCPU"]),
         memory_bytes=memory,
         # Behind a Unix socket there may still be a virtual machine: its memory has another size.
-        is_local=api.endpoint.socket_path is not None and same_size == memory,
-        is_podman=any("podman" in name.lower() for name in components),
+        is_local=is_here,
+        is_podman=is_podman,
+        # Version 2 lets no group that has processes hold limited groups, and systemd keeps a tree of its own.
+        can_nest=is_here
+        and not is_podman
+        and info.get("CgroupDriver") == "cgroupfs"
+        and str(info.get("CgroupVersion") or "1") == "1",
     )
 
 

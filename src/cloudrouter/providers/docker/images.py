@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -12,15 +13,18 @@ from typing import Any
 import aiodocker
 import aiohttp
 
+from cloudrouter.images import apps, folders, layering, recipe, references, shelf
 from cloudrouter.images import build as building
-from cloudrouter.images import folders, layering, recipe, references, shelf
 from cloudrouter.images.engine import BuildOrder, ImageFacts, ImageSettings, Progress
 from cloudrouter.images.folders import FolderBuild
 from cloudrouter.images.known import Known
 from cloudrouter.providers.docker.api import refusal, translate
 from cloudrouter.providers.errors import Conflict, InvalidSpec, NotFound, ProviderBug
+from cloudrouter.wire import flavours
 
 COUNT_DEADLINE_S = 60.0
+QUIET_SHARES = "64"
+"""What a build that nobody waits for gets of busy processors; others have 1024."""
 _LINE_LIMIT = 1 << 20
 _REFERENCE = re.compile(r"(?!.*(\.\.|//))[A-Za-z0-9][A-Za-z0-9_./:@-]{0,254}")
 """What can be a reference or an id, so that no name climbs out of its place in the engine's address."""
@@ -34,6 +38,7 @@ class DockerEngine:
     def __init__(self, docker: aiodocker.Docker, known: Known | None = None) -> None:
         self._docker = docker
         self.known = known or Known()
+        self.own_apps = ""
 
     async def pull(self, reference: str) -> AsyncGenerator[Mapping[str, Any], None]:
         """Fetch an image from its registry; yields progress objects, raises when it fails."""
@@ -71,6 +76,8 @@ class DockerEngine:
         }
         if order.host_network:
             params["networkmode"] = "host"
+        if order.quiet:
+            params["cpushares"] = QUIET_SHARES
         if order.target:
             params["target"] = order.target
         made = ""
@@ -196,22 +203,31 @@ class DockerImages:
     def __init__(self, docker: aiodocker.Docker, known: Known | None = None) -> None:
         self.engine = DockerEngine(docker, known)
 
+    def use_apps(self, folder: str) -> None:
+        """Where people's own apps are kept."""
+        self.engine.own_apps = folder
+
     async def check_image(self, name: str) -> None:
         """Refuse what cannot be an image, and what only this engine could have and has not."""
-        references.check(name)
-        reference = references.engine_reference(name)
-        if references.may_be_pulled(name) or await self.engine.inspect_image(reference) is not None:
+        base, wanted = flavours.split(name)
+        # An app that is not here, or cannot be with another one, is told before anything is made.
+        await asyncio.to_thread(apps.find_all, wanted, self.engine.own_apps)
+        if recipe.is_named_ours(name):
+            return
+        references.check(base)
+        reference = references.engine_reference(base)
+        if references.may_be_pulled(base) or await self.engine.inspect_image(reference) is not None:
             return
         raise NotFound(
-            f"The image {name} is not in the engine.",
+            f"The image {base} is not in the engine.",
             fix="Build it (again): cloudrouter image build, or start --build DIR.",
             next="cloudrouter image ls",
         )
 
     async def resolve_image(self, name: str) -> str | None:
         """The runnable reference; None when the engine does not have it, or has an outdated build of ours."""
-        if name in recipe.BOOTABLE:
-            wanted = await building.load(name)
+        if recipe.is_named_ours(name):
+            wanted = await building.load(name, self.engine.own_apps)
             return wanted.reference if await building.is_current(self.engine, wanted) else None
         if name.startswith(references.OWN):
             facts = await self.engine.inspect_image(name)
@@ -219,11 +235,11 @@ class DockerImages:
                 return name
         return await layering.find(self.engine, name)
 
-    async def build_image(self, name: str, *, progress: Progress, rebuild: bool = False) -> str:
+    async def build_image(self, name: str, *, progress: Progress, rebuild: bool = False, quiet: bool = False) -> str:
         """Build one of our images, or make another one bootable; nothing to do when it is there and current."""
-        if name in recipe.NAMES:
-            return await building.build(self.engine, name, progress=progress, rebuild=rebuild)
-        return await layering.layer(self.engine, name, progress=progress, refresh=rebuild)
+        if name == recipe.RUNTIME or recipe.is_named_ours(name):
+            return await building.build(self.engine, name, progress=progress, rebuild=rebuild, quiet=quiet)
+        return await layering.layer(self.engine, name, progress=progress, refresh=rebuild, quiet=quiet)
 
     async def build_folder(
         self, order: FolderBuild, tar: AsyncIterator[bytes], *, progress: Progress

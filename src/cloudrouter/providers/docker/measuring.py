@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cloudrouter.providers.base import Measurement
+from cloudrouter.providers.base import LABEL_MACHINE, Measurement
 from cloudrouter.providers.docker.api import EngineApi
 from cloudrouter.providers.docker.cgroups import ControlGroups, find_groups, read_groups
+from cloudrouter.providers.docker.container import LABEL_SIDECARS
 from cloudrouter.providers.docker.host import HostFacts
 from cloudrouter.providers.errors import NotFound, NotRunning
 from cloudrouter.wire.errors import CloudRouterError
@@ -35,21 +36,28 @@ class Meter:
     """Measures the containers of one engine; remembers where the kernel counts for each, and the size of its disk."""
 
     def __init__(
-        self, api: EngineApi, *, find_host: Callable[[], Awaitable[HostFacts]], monotonic: Callable[[], float]
+        self,
+        api: EngineApi,
+        *,
+        find_host: Callable[[], Awaitable[HostFacts]],
+        monotonic: Callable[[], float],
+        weigh_sidecars: Callable[[str], Awaitable[int]] | None = None,
     ) -> None:
+        """weigh_sidecars: bytes on the disk of all sidecars of a machine, by its id."""
         self._api = api
+        self._weigh_sidecars = weigh_sidecars
         self._find_host = find_host
         self._monotonic = monotonic
         self._groups: dict[str, ControlGroups] = {}
         self._disks: dict[str, _Disk] = {}
         self._one_disk = asyncio.Semaphore(1)
 
-    async def measure(self, machine_id: str, container_id: str) -> Measurement:
+    async def measure(self, machine_id: str, container_id: str, *, disk: bool = True) -> Measurement:
         """All that is known of one container now; NotRunning or NotFound when there is nothing to measure."""
         found = self._read(container_id)
         if found is None:
             found = await self._look(machine_id, container_id)
-        return replace(found, disk_bytes=await self._disk_bytes(container_id))
+        return replace(found, disk_bytes=await self._disk_bytes(container_id)) if disk else found
 
     async def aclose(self) -> None:
         """End measurements of disks that still go on."""
@@ -105,7 +113,11 @@ class Meter:
                 began = self._monotonic()
                 body = await self._api.call("GET", f"containers/{container_id}/json", params={"size": "1"})
                 size = body.get("SizeRw")
-                disk.size_bytes = size if isinstance(size, int) and size >= 0 else disk.size_bytes
+                labels = (body.get("Config") or {}).get("Labels") or {}
+                if isinstance(size, int) and size >= 0:
+                    if self._weigh_sidecars is not None and labels.get(LABEL_SIDECARS):
+                        size += await self._weigh_sidecars(labels[LABEL_MACHINE])
+                    disk.size_bytes = size
                 disk.cost_s = self._monotonic() - began
         except CloudRouterError:
             disk.size_bytes = None  # The machine or the engine went away; whoever asks again learns it then.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 import os
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -29,7 +28,7 @@ from cloudrouter.providers.base import (
     Progress,
     Volume,
 )
-from cloudrouter.providers.docker import container, host
+from cloudrouter.providers.docker import container, host, sidecarspec
 from cloudrouter.providers.docker.api import EngineApi, translate, understood
 from cloudrouter.providers.docker.config import DockerConfig
 from cloudrouter.providers.docker.containers import Containers
@@ -41,6 +40,8 @@ from cloudrouter.providers.docker.leftovers import Leftovers
 from cloudrouter.providers.docker.measuring import Meter
 from cloudrouter.providers.docker.network import Network
 from cloudrouter.providers.docker.refusals import refuse_size, refuse_unknown
+from cloudrouter.providers.docker.sidecars import DockerSidecars
+from cloudrouter.providers.docker.sidecarverbs import SidecarVerbs
 from cloudrouter.providers.docker.streams import split_output
 from cloudrouter.providers.docker.volumes import DockerVolumes
 from cloudrouter.providers.docker.walls import Walls
@@ -52,8 +53,11 @@ STOP_SLACK_S = 30.0
 GONE_DEADLINE_S = 10.0
 
 
-class DockerProvider:
-    """`base.Provider` over the Engine API; also Pausable, Resizable, Measurable, Removable, Console and Images."""
+class DockerProvider(SidecarVerbs):
+    """`base.Provider` over the Engine API; also Pausable, Resizable, Measurable, Removable, Console and Images.
+
+    And Sidecars, whose verbs are in `sidecarverbs`.
+    """
 
     name = container.NAME
 
@@ -74,8 +78,11 @@ class DockerProvider:
             config=self._config,
             known=self._known,
         )
+        self._sidecars = DockerSidecars(self._api, router_id=router_id, containers=self._containers, known=self._known)
         self._dialler = Dialler(self._api, mode=self._config.dial)
-        self._meter = Meter(self._api, find_host=self._host, monotonic=time.monotonic)
+        self._meter = Meter(
+            self._api, find_host=self._host, monotonic=time.monotonic, weigh_sidecars=self._disk_of_sidecars
+        )
         self._leftovers = Leftovers(
             self._api,
             router_id=router_id,
@@ -88,6 +95,7 @@ class DockerProvider:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._facts: HostFacts | None = None
         self._docker_images: DockerImages | None = None
+        self._own_apps = ""
 
     def __repr__(self) -> str:
         return f"DockerProvider(router_id={self._router_id!r})"
@@ -111,6 +119,7 @@ class DockerProvider:
             console=True,
             images=True,
             volumes=True,
+            sidecars=True,
             stats=True,
             removable=True,
             package_door=True,
@@ -138,10 +147,25 @@ class DockerProvider:
         async with self._creating, self._lock(spec.machine_id):
             try:
                 container_id = await self._containers.make(spec, facts)
+                if spec.sidecars:
+                    await self._make_sidecars(spec, container_id, facts)
             except Unreachable:
                 self._forget()
                 raise
         return container.handle_of(spec.machine_id, container_id)
+
+    async def _make_sidecars(self, spec: MachineSpec, container_id: str, facts: HostFacts) -> None:
+        """Beside the machine's container; what cannot be made takes the machine along."""
+        try:
+            await self._sidecars.make(spec, container_id, facts)
+        except InvalidSpec:
+            await self._api.settle(self._remove(spec.machine_id, container_id))
+            raise
+
+    async def _remove(self, machine_id: str, container_id: str) -> None:
+        await self._sidecars.remove_all(machine_id, thaw=container_id)
+        await self._api.settle(self._containers.remove(container_id))
+        await self._volumes.remove_workspace(machine_id)
 
     @understood
     async def inspect(self, handle: Handle) -> Observation:
@@ -155,11 +179,12 @@ class DockerProvider:
     @understood
     async def stop(self, handle: Handle, *, grace_s: float = 5.0) -> None:
         """TERM to the first process, KILL to all after the grace; a frozen machine is thawed for it."""
-        _machine_id, container_id = _ids(handle)
+        machine_id, container_id = _ids(handle)
         seconds = container.whole_seconds(grace_s)
         try:
             if (await self.inspect(handle)).state == base.PAUSED:
                 await self._thaw(container_id)
+            await self._sidecars.stop_all(machine_id, seconds=seconds)
             await self._api.settle(
                 self._api.call(
                     "POST",
@@ -180,7 +205,11 @@ class DockerProvider:
             raise Conflict(f"{machine_id} is frozen, not stopped.", next=f"cloudrouter resume {machine_id}")
         async with self._lock(machine_id):
             try:
+                if body["State"].get("Status") != "running":
+                    # They may outlive a machine that ended by itself, with the network of its last boot.
+                    await self._sidecars.stop_all(machine_id, seconds=0)
                 await self._containers.start(container_id)
+                await self._sidecars.start_all(machine_id)
             except NotFound as error:
                 if "volume" in error.details:
                     raise
@@ -191,14 +220,18 @@ class DockerProvider:
 
     @understood
     async def delete(self, handle: Handle) -> None:
-        """Remove the container and its anonymous volumes, whatever it is doing."""
-        _machine_id, container_id = _ids(handle)
-        await self._api.settle(self._containers.remove(container_id))
+        """Remove its sidecars, the container with its anonymous volumes, and a shared workspace, whatever they do."""
+        await self._remove(*_ids(handle))
 
     async def list(self) -> AsyncIterator[Observation]:
-        """Every container with this router's label that is a machine."""
-        for entry in await self._containers.listed(f"{LABEL_ROUTER}={self._router_id}"):
+        """Every container with this router's label that is a machine, and machines of which only a part is left."""
+        entries = await self._containers.listed(f"{LABEL_ROUTER}={self._router_id}")
+        for stray in await self._strays(entries):
+            yield stray
+        for entry in entries:
             try:
+                if sidecarspec.name_in(entry):
+                    continue
                 seen = container.observe_listed(entry)
             except (LookupError, TypeError, AttributeError, ValueError) as error:
                 raise translate(error) from error
@@ -230,6 +263,7 @@ class DockerProvider:
         """Freeze through the engine."""
         machine_id, container_id = _ids(handle)
         try:
+            await self._sidecars.freeze(machine_id, frozen=True)
             await self._api.settle(self._api.call("POST", f"containers/{container_id}/pause"))
         except (Conflict, ProviderBug, NotFound) as error:
             seen = await self.inspect(handle)
@@ -249,6 +283,7 @@ class DockerProvider:
         if body["State"].get("Status") not in ("running", "paused"):
             raise NotRunning(f"{machine_id} is {body['State'].get('Status')}.")
         await self._thaw(container_id)
+        await self._sidecars.freeze(machine_id, frozen=False)
 
     @understood
     async def resize(self, handle: Handle, *, cpu: float, memory_bytes: int) -> None:
@@ -257,10 +292,11 @@ class DockerProvider:
         facts = await self._host()
         body = await self._existing(machine_id, container_id)
         refuse_size(cpu, memory_bytes, facts)
-        changes = container.limits(cpu, memory_bytes)
+        changes: dict[str, Any] = {}
         if body["HostConfig"].get("CpusetCpus"):
             cpus = await self._containers.choose_cpus(cpu, facts)
             changes["CpusetCpus"] = cpus or f"0-{facts.cpus - 1}"
+        changes |= await self._sidecars.refit(machine_id, body, cpu, memory_bytes, cpus=changes.get("CpusetCpus", ""))
         try:
             await self._api.settle(self._api.call("POST", f"containers/{container_id}/update", body=changes))
         except (Conflict, ProviderBug) as error:
@@ -305,7 +341,8 @@ class DockerProvider:
     @understood
     async def measure(self, handle: Handle) -> Measurement:
         """From the kernel's own counters where the engine is on this host, else from the engine."""
-        return await self._meter.measure(*_ids(handle))
+        machine_id, container_id = _ids(handle)
+        return await self._with_sidecars(machine_id, await self._meter.measure(machine_id, container_id))
 
     @understood
     async def leftovers(self) -> builtins.list[Leftover]:
@@ -327,9 +364,17 @@ class DockerProvider:
         """See `base.Images`."""
         return await self._images().resolve_image(name)
 
-    def build_image(self, name: str, *, progress: Progress, rebuild: bool = False) -> Awaitable[str]:
+    def build_image(
+        self, name: str, *, progress: Progress, rebuild: bool = False, quiet: bool = False
+    ) -> Awaitable[str]:
         """See `base.Images`."""
-        return self._images().build_image(name, progress=progress, rebuild=rebuild)
+        return self._images().build_image(name, progress=progress, rebuild=rebuild, quiet=quiet)
+
+    def use_apps(self, folder: str) -> None:
+        """See `base.Images`."""
+        self._own_apps = folder
+        if self._docker_images is not None:
+            self._docker_images.use_apps(folder)
 
     async def list_images(self) -> builtins.list[Mapping[str, Any]]:
         """See `base.Images`."""
@@ -358,6 +403,7 @@ class DockerProvider:
         docker = self._api.docker
         if self._docker_images is None:
             self._docker_images = DockerImages(docker, self._known)
+            self._docker_images.use_apps(self._own_apps)
         return self._docker_images
 
     def _lock(self, machine_id: str) -> asyncio.Lock:
@@ -394,18 +440,7 @@ class DockerProvider:
                 raise
 
 
-def _ids(handle: Handle) -> tuple[str, str]:
-    """Machine and container id of a handle; both go into the engine's paths, so nothing else gets through."""
-    machine_id, container_id = handle.data.get("machine_id"), handle.data.get("container_id")
-    if (
-        handle.provider != container.NAME
-        or not isinstance(machine_id, str)
-        or not ids.is_machine_id(machine_id)
-        or not isinstance(container_id, str)
-        or re.fullmatch(r"[0-9a-f]{12,64}", container_id) is None
-    ):
-        raise InvalidSpec("The handle is not one of provider docker.", field="handle")
-    return machine_id, container_id
+_ids = container.ids_of
 
 
 def _missing(machine_id: str) -> NotFound:

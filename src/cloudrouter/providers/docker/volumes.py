@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from cloudrouter.providers.base import LABEL_OWNER, LABEL_ROUTER, Clock, MachineSpec, Volume
+from cloudrouter.providers.base import LABEL_MACHINE, LABEL_OWNER, LABEL_ROUTER, Clock, MachineSpec, Volume
 from cloudrouter.providers.docker.api import EngineApi
 from cloudrouter.providers.docker.network import short_id
 from cloudrouter.providers.errors import Conflict, InvalidSpec, NotFound, ProviderBug, Unreachable
-from cloudrouter.wire import ids
+from cloudrouter.wire import boot, ids
 from cloudrouter.wire.errors import CloudRouterError
+from cloudrouter.wire.sidecars import WORKSPACE_IN_SIDECAR
 
 LABEL_VOLUME = "cloudrouter.dev/volume"
 """The name that its owner gave it."""
@@ -22,6 +24,8 @@ LABEL_CREATED = "cloudrouter.dev/created-at"
 """Seconds since the epoch; the engine's own time moves whenever the volume's folder changes."""
 MEASURE_DEADLINE_S = 60.0
 BUSY_PAUSE_S = 0.1
+_WORKSPACE = "workspace-"
+"""In the place of an owner's eight digits, so that no volume of a person's has such a name."""
 
 
 class DockerVolumes:
@@ -95,6 +99,8 @@ class DockerVolumes:
             if known.startswith(_prefix(self._router_id)) and (
                 known in error.message or (source and source in error.message)
             ):
+                if known.startswith(f"{_prefix(self._router_id)}{_WORKSPACE}"):
+                    return _lost_workspace(str(mount.get("Destination")))
                 name = known[len(engine_name(self._router_id, "", "")) :]
                 return NotFound(
                     f"The volume {name}, mounted at {mount.get('Destination')}, is gone from the engine: somebody "
@@ -105,6 +111,36 @@ class DockerVolumes:
                     volume=name,
                 )
         return error
+
+    async def workspaces(self) -> Mapping[str, str]:
+        """Machine id -> owner, of every workspace that lies in a volume."""
+        found = {}
+        for entry in await self._entries():
+            known = entry.get("Labels") or {}
+            machine_id = str(known.get(LABEL_MACHINE) or "")
+            if ids.is_machine_id(machine_id) and entry["Name"] == workspace_name(self._router_id, machine_id):
+                found[machine_id] = str(known.get(LABEL_OWNER) or "")
+        return found
+
+    async def remove_workspace(self, machine_id: str) -> None:
+        """Remove the volume of a machine's workspace, after its containers; missing is success."""
+        name = workspace_name(self._router_id, machine_id)
+        try:
+            await self._api.settle(self._api.call("DELETE", f"volumes/{name}"))
+        except NotFound:
+            return
+        except Conflict as error:
+            raise Conflict(
+                f"The workspace of {machine_id} is used by a container that is not its own: {error.message}",
+                fix=f"Remove that container; docker ps -a --filter volume={name} shows it.",
+            ) from error
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Engine's name -> bytes, of every volume on the engine, whoever made it."""
+        async with self._measuring:
+            body = await self._disk_usage()
+        sizes = {str(one["Name"]): (one.get("UsageData") or {}).get("Size", -1) for one in body.get("Volumes") or ()}
+        return {name: int(size) for name, size in sizes.items() if size >= 0}
 
     async def _entries(self) -> list[Mapping[str, Any]]:
         filters = json.dumps({"label": [f"{LABEL_ROUTER}={self._router_id}"]})
@@ -171,8 +207,63 @@ def mounts(spec: MachineSpec) -> list[dict[str, Any]]:
     ]
 
 
+def workspace_name(router_id: str, machine_id: str) -> str:
+    """The engine's name of a workspace that a machine shares with its sidecars."""
+    return f"{_prefix(router_id)}{_WORKSPACE}{ids.dns_label(machine_id)}"
+
+
+def workspace_mounts(spec: MachineSpec) -> list[dict[str, Any]]:
+    """The machine's workspace as a volume, where a sidecar is to have it; the engine makes it with the container."""
+    if not any(one.workspace for one in spec.sidecars) or any(one.path == boot.WORKSPACE for one in spec.mounts):
+        return []
+    return [_workspace(spec, boot.WORKSPACE, read_only=False)]
+
+
+def workspace_in_sidecar(spec: MachineSpec, *, read_only: bool) -> list[dict[str, Any]]:
+    """The machine's workspace as a sidecar sees it, with the volumes that stand in it."""
+    found = (
+        []
+        if any(one.path == boot.WORKSPACE for one in spec.mounts)
+        else [_workspace(spec, WORKSPACE_IN_SIDECAR, read_only=read_only)]
+    )
+    for known, mount in zip(spec.mounts, mounts(spec), strict=True):
+        if f"{known.path}/".startswith(f"{boot.WORKSPACE}/"):
+            target = WORKSPACE_IN_SIDECAR + known.path[len(boot.WORKSPACE) :]
+            options = {**mount["VolumeOptions"], "NoCopy": True}
+            found.append(
+                {**mount, "Target": target, "ReadOnly": read_only or known.read_only, "VolumeOptions": options}
+            )
+    return found
+
+
+def _workspace(spec: MachineSpec, target: str, *, read_only: bool) -> dict[str, Any]:
+    owned = {LABEL_ROUTER: spec.router_id, LABEL_OWNER: spec.owner, LABEL_MACHINE: spec.machine_id}
+    return {
+        "Type": "volume",
+        "Source": workspace_name(spec.router_id, spec.machine_id),
+        "Target": target,
+        "ReadOnly": read_only,
+        # A machine's own files go there first: what its image has in the workspace is copied, with its owner.
+        "VolumeOptions": {"Labels": owned, "NoCopy": target != boot.WORKSPACE},
+    }
+
+
 def _prefix(router_id: str) -> str:
     return f"cloudrouter-{short_id(router_id)}-"
+
+
+def is_persons(name: str) -> bool:
+    """Whether the engine's name is that of a volume that outlives machines, of any router."""
+    return re.fullmatch(r"cloudrouter-[0-9a-f]{8}-[0-9a-f]{8}-.*", name) is not None
+
+
+def _lost_workspace(where: str) -> NotFound:
+    return NotFound(
+        f"The volume with the machine's workspace, mounted at {where}, is gone from the engine: somebody removed it "
+        "there by hand.",
+        fix="What was in it is lost. Delete the machine.",
+        volume="workspace",
+    )
 
 
 def _check_name(name: str) -> None:

@@ -227,6 +227,9 @@ class MemoryProvider:
             raise Unsupported("Provider memory cannot limit the disk.", fix="Leave --disk away.", feature="disk_limit")
         if spec.mounts:
             raise Unsupported("Provider memory has no volumes.", fix="Leave --volume away.", feature="volumes")
+        if spec.sidecars:
+            told = "Provider memory runs no images beside its machines."
+            raise Unsupported(told, fix="Leave the sidecars away, or use docker.", feature="sidecars")
         if spec.network != "open":
             raise Unsupported(f"Provider memory has no network class {spec.network!r}.", feature="network")
         cpus, memory = _host_size()

@@ -47,6 +47,17 @@ async def build_folder(request: Request[Any, Any, Any], services: Asked) -> Stre
     return _stream(work.messages())
 
 
+@post(
+    routes.IMAGE_APP,
+    summary="Give an app of one's own",
+    status_code=200,
+    request_max_body_size=None,
+)
+async def give_app(request: Request[Any, Any, Any], services: Asked) -> dict[str, str]:
+    """Body: a dev container Feature's folder as a tar, 64 MiB at most. `{"app": "name@digest"}`, for images' names."""
+    return {"app": await services.images.own_apps.take(request.stream())}
+
+
 @post(routes.IMAGE_PRUNE, summary="Remove builds that nobody needs", status_code=200)
 async def prune_images(
     request: Request[Any, Any, Any], services: Asked, data: JSONBody[PruneImages]
@@ -120,4 +131,4 @@ def _stream(messages: AsyncIterator[Mapping[str, Any]]) -> Stream:
     return Stream(lines(), media_type=NDJSON)
 
 
-HANDLERS = [list_images, build_image, build_folder, prune_images, remove_image]
+HANDLERS = [list_images, build_image, build_folder, give_app, prune_images, remove_image]

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
+from websockets.typing import BytesLike
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where its wheel has no compiled part
+    from websockets.utils import apply_mask
 
 from cloudrouter.providers.base import Handle, Provider
 from cloudrouter.server.store.machines import Row
@@ -21,6 +29,7 @@ from cloudrouter.wire import boot, streams
 from cloudrouter.wire.errors import CloudRouterError, Internal, Unreachable, from_json
 
 OPEN_DEADLINE_S = 10.0
+MASKS_BYTES = 256
 MESSAGE_LETTERS = 2000
 ADVICE = {
     "": "Look at the machine: cloudrouter status and cloudrouter ps tell more.",
@@ -44,11 +53,45 @@ def said_by_machine(body: Any) -> CloudRouterError:
     return error
 
 
-class _GuestConnection(ClientConnection):
+class FrameTaker(Protocol):
+    """Who takes a stream's messages as they arrive, without the library's queue between."""
+
+    def take_text(self, data: BytesLike) -> None:
+        """A text message."""
+
+    def take_binary(self, data: BytesLike) -> None:
+        """A binary message."""
+
+    def writable(self) -> None:
+        """The socket has room again."""
+
+    def lost(self) -> None:
+        """The stream is gone."""
+
+
+class GuestConnection(ClientConnection):
     """A stream whose far end may be hostile: it is cut off when it does what our guest never does.
 
     Pings want pongs, which would pile up for one who does not read; endless fragments would pile up unread here.
     """
+
+    taker: FrameTaker | None = None
+    """Set before anything is asked; from then on nothing comes from `recv`."""
+    _masks = b""
+
+    def send_now(self, data: bytes) -> None:
+        """Send a binary message without the library's bookkeeping; the caller minds state, size and back-pressure."""
+        if not self._masks:
+            self._masks = os.urandom(MASKS_BYTES)  # for many messages: asking for each costs more than all the rest
+        mask, self._masks = self._masks[:4], self._masks[4:]
+        length = len(data)
+        if length < 126:
+            head = struct.pack("!BB", 0x82, 0x80 | length)
+        elif length < 65536:
+            head = struct.pack("!BBH", 0x82, 0x80 | 126, length)
+        else:
+            head = struct.pack("!BBQ", 0x82, 0x80 | 127, length)
+        self.transport.write(b"".join((head, mask, apply_mask(data, mask))))
 
     def process_event(self, event: Event) -> None:
         """Look at each frame before the library does."""
@@ -56,7 +99,23 @@ class _GuestConnection(ClientConnection):
             log.warning("a guest broke the rules of streams", frame=event.opcode.name)
             self.transport.abort()
             return
+        if self.taker is not None and isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY):
+            take = self.taker.take_binary if event.opcode is Opcode.BINARY else self.taker.take_text
+            take(event.data)
+            return
         super().process_event(event)
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        super().resume_writing()
+        if self.taker is not None:
+            self.taker.writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        super().connection_lost(exc)
+        if self.taker is not None:
+            self.taker.lost()
 
 
 class Guests:
@@ -64,11 +123,11 @@ class Guests:
 
     def __init__(self, providers: dict[str, Provider]) -> None:
         self._providers = providers
-        self._spares: dict[str, tuple[ClientConnection, float]] = {}
+        self._spares: dict[str, tuple[GuestConnection, float]] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
 
     @asynccontextmanager
-    async def stream(self, row: Row) -> AsyncIterator[ClientConnection]:
+    async def stream(self, row: Row) -> AsyncIterator[GuestConnection]:
         """A stream of one's own; closed at the end. A spare is made ready for the next caller meanwhile."""
         connection = self._take_spare(row.id) or await self._open(row)
         try:
@@ -84,7 +143,8 @@ class Guests:
         try:
             async with asyncio.timeout(deadline_s), self.stream(row) as connection:
                 await connection.send(json.dumps(request))
-                answer = json.loads(await connection.recv())
+                while isinstance(answer := json.loads(await connection.recv()), dict) and "starting" in answer:
+                    log.debug("an app is starting", machine=row.id)
         except TimeoutError as error:
             raise Unreachable(f"The guest of {row.id} did not answer within {deadline_s:g} s.") from error
         except (WebSocketException, OSError, ValueError) as error:
@@ -94,6 +154,23 @@ class Guests:
         if "error" in answer:
             raise said_by_machine(answer["error"])
         return answer
+
+    async def read(self, row: Row, request: dict[str, Any], *, deadline_s: float, limit_bytes: int = 8 << 20) -> bytes:
+        """The output of an operation that only tells something (app.logs), as it came; raises the guest's error."""
+        found = b""
+        try:
+            async with asyncio.timeout(deadline_s), self.stream(row) as connection:
+                await connection.send(json.dumps(request))
+                while isinstance(message := await connection.recv(), bytes) and len(found) < limit_bytes:
+                    found += message[1:]
+        except TimeoutError as error:
+            raise Unreachable(f"The guest of {row.id} did not answer within {deadline_s:g} s.") from error
+        except (WebSocketException, OSError) as error:
+            raise Unreachable(f"The stream to the guest of {row.id} broke: {type(error).__name__}.") from error
+        end = json.loads(message) if isinstance(message, str) else {}
+        if isinstance(end, dict) and "error" in end:
+            raise said_by_machine(end["error"])
+        return found
 
     def forget(self, machine_id: str) -> None:
         """Drop the spare of a machine that stops or goes."""
@@ -116,7 +193,7 @@ class Guests:
         for machine_id in [*self._spares, *self._opening]:
             self.forget(machine_id)
 
-    def _take_spare(self, machine_id: str) -> ClientConnection | None:
+    def _take_spare(self, machine_id: str) -> GuestConnection | None:
         spare = self._spares.pop(machine_id, None)
         if spare is None or spare[0].close_code is not None or spare[0].transport.is_closing():
             return None
@@ -138,16 +215,16 @@ class Guests:
 
         self._opening[row.id] = asyncio.create_task(prepare(), name=f"spare {row.id}")
 
-    async def _open(self, row: Row) -> ClientConnection:
+    async def _open(self, row: Row) -> GuestConnection:
         if row.handle is None:
             raise Unreachable(f"{row.id} is not made yet.")
         provider = self._providers[row.provider]
         sock = await provider.dial(Handle(row.provider, row.handle), port=boot.GUEST_PORT)
         try:
-            return await connect(
+            connection = await connect(
                 "ws://guest/stream",
                 sock=sock,
-                create_connection=_GuestConnection,
+                create_connection=GuestConnection,
                 additional_headers={"Authorization": f"Bearer {row.token}"},
                 user_agent_header=None,
                 compression=None,
@@ -157,6 +234,7 @@ class Guests:
                 close_timeout=2,
                 proxy=None,
             )
+            return cast("GuestConnection", connection)
         except InvalidHandshake as error:
             sock.close()
             raise Unreachable(f"The guest of {row.id} refused the router's stream: {error}.") from error

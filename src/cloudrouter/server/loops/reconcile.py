@@ -93,9 +93,15 @@ class Reconcile:
             ):
                 return  # made or started since the list was read
             reason = f"lost: {row.provider} no longer has it"
+            if row.handle is not None and row.sidecars:
+                # They hold on to what the machine left behind; nothing can be made of it again.
+                await self._context.provider(row.provider).delete(self._context.handle(row))
             await self._context.set(row, state=states.FAILED, reason=reason, handle=None)
         elif seen.state in (base.STOPPED, base.FAILED) and row.state != states.STOPPED:
             self._context.guests.forget(row.id)
+            if row.sidecars:
+                # What ended by itself has left them running on the network that was its own.
+                await self._context.provider(row.provider).stop(self._context.handle(row))
             reason = seen.reason or "it was stopped outside of CloudRouter"
             if row.state == states.STARTING:
                 await self._context.set(row, state=states.FAILED, reason=reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from cloudrouter.wire import states
 from cloudrouter.wire.boot import GuestBoot
 from cloudrouter.wire.errors import Conflict, Internal, NotConfigured
 from cloudrouter.wire.machines import Mount
+from cloudrouter.wire.sidecars import Sidecar
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Context:
     guests: Guests
     packages: PackageCache
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    watchers: list[Callable[[Row], None]] = field(default_factory=list)
+    """Told of every row whose state has changed, before anything else happens."""
 
     def provider(self, name: str) -> Provider:
         """The provider of that name; NotConfigured when this router has none."""
@@ -64,6 +68,8 @@ class Context:
         if changed is None:
             raise Conflict(f"{row.id} was deleted meanwhile.")
         if wanted is not None and wanted != current.state:
+            for watcher in self.watchers:
+                watcher(changed)
             message = f"{row.id} is {wanted}" + (f": {changed.reason}" if changed.reason else "")
             self.events.emit(f"machine.{wanted}", message, machine_id=row.id)
         return changed
@@ -81,6 +87,7 @@ class Context:
             boot=GuestBoot(row.id, hashlib.sha256(row.token.encode()).hexdigest()),
             labels=row.labels,
             mounts=tuple(Mount(**mount) for mount in row.mounts),
+            sidecars=tuple(Sidecar(**{key: one[key] for key in one if key != "off"}) for one in row.sidecars),
             package_door=self.packages.door if row.package_cache else None,
         )
 

@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 from cloudrouter.providers.base import Images, Need
+from cloudrouter.server.services import readying
 from cloudrouter.server.services.context import Context
 from cloudrouter.wire import sizes
 from cloudrouter.wire.errors import CloudRouterError
@@ -73,6 +74,9 @@ class Doctor:
         image = self._context.settings.default_image
         try:
             reference = await provider.resolve_image(image)
+            if reference is None and image == readying.WHOLE:
+                image = readying.LESS
+                reference = await provider.resolve_image(image)
         except CloudRouterError as error:
             return _check(f"image {image}", ok=False, message=error.message, fix=error.fix)
         if reference is None:
@@ -80,7 +84,7 @@ class Doctor:
                 f"image {image}",
                 ok=False,
                 message="is not built, or older than this version",
-                fix="cloudrouter image build (the first start does it too)",
+                fix=f"cloudrouter image build {image} (the first start does it too)",
             )
         return _check(f"image {image}", ok=True, message=reference)
 

@@ -9,6 +9,9 @@ from typing import Any
 from cloudrouter.images.folders import FolderBuild
 from cloudrouter.providers.base import Images, Progress
 from cloudrouter.server.services.context import Context
+from cloudrouter.server.services.ownapps import OwnApps
+from cloudrouter.server.services.readying import Readying
+from cloudrouter.wire import flavours
 from cloudrouter.wire.errors import CloudRouterError, Conflict, Unsupported
 from cloudrouter.wire.machines import BuildFolder
 
@@ -20,8 +23,13 @@ PIECES_AHEAD = 8
 class ImageService:
     """Verbs on the images of one provider."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, readying: Readying) -> None:
         self._context = context
+        self._readying = readying
+        self.own_apps = OwnApps(f"{context.settings.state_dir}/apps")
+        for provider in context.providers.values():
+            if isinstance(provider, Images):
+                provider.use_apps(self.own_apps.folder)
 
     def _provider(self, name: str | None) -> Images:
         provider = self._context.provider(name or self._context.settings.default_provider)
@@ -30,8 +38,10 @@ class ImageService:
         return provider
 
     async def list(self, provider: str | None = None) -> list[Mapping[str, Any]]:
-        """Ours, newest first."""
-        return await self._provider(provider).list_images()
+        """Ours, newest first, behind what is being built in the background."""
+        images = self._provider(provider)
+        name = provider or self._context.settings.default_provider
+        return [*self._readying.list(name), *await images.list_images()]
 
     async def remove(self, name: str, provider: str | None = None) -> None:
         """Remove one; Conflict while machines use it."""
@@ -45,8 +55,15 @@ class ImageService:
         await self._provider(provider).remove_image(name)
 
     async def prune(self, provider: str | None, *, everything: bool, dry_run: bool) -> Mapping[str, Any]:
-        """Remove builds that nobody needs; see the provider contract."""
-        return await self._provider(provider).prune_images(everything=everything, dry_run=dry_run)
+        """Remove builds that nobody needs, see the provider contract, and people's apps that are in none any more."""
+        images = self._provider(provider)
+        answer = await images.prune_images(everything=everything, dry_run=dry_run)
+        if not dry_run:
+            needed = {app for row in self._context.store.living() for app in flavours.split(row.image)[1]}
+            for one in await images.list_images():
+                needed.update(one.get("apps") or ())
+            await self.own_apps.forget(needed)
+        return answer
 
     def build(self, name: str, *, provider: str | None, rebuild: bool) -> AsyncIterator[Message]:
         """Build and tell: progress steps, then `{"image": {...}}` or `{"error": {...}}`. Leaving early cancels."""

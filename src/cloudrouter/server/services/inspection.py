@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from cloudrouter.server.services import sidecarrows
 from cloudrouter.server.services.context import Context
+from cloudrouter.server.services.doors import Doors
 from cloudrouter.server.services.views import machine_view, rfc3339
 from cloudrouter.server.store.events import EventStore
 from cloudrouter.server.store.machines import Row
@@ -20,8 +22,9 @@ GUEST_DEADLINE_S = 3.0
 class Inspection:
     """Asks the book, the provider and the guest; what one of them cannot say is told with its reason."""
 
-    def __init__(self, context: Context, event_store: EventStore) -> None:
+    def __init__(self, context: Context, doors: Doors, event_store: EventStore) -> None:
         self._context = context
+        self._doors = doors
         self._event_store = event_store
 
     async def inspect(self, row: Row) -> dict[str, Any]:
@@ -30,16 +33,18 @@ class Inspection:
         features = provider.features()
         spec = asdict(self._context.spec(row, row.image))
         spec.pop("boot", None)  # the guest's token is behind it
+        spec["sidecars"] = [sidecarrows.without_values(one) for one in sidecarrows.read_sidecars(row)]
         await self._context.events.flush()
         events = await self._event_store.newest(EVENTS, machine_id=row.id)
         answers, health = await self._ask(row, "health")
         _answers, jobs = await self._ask(row, "job.list", "jobs") if answers else (False, None)
-        machine: Machine = machine_view(row, features)
+        machine: Machine = machine_view(row, features, self._doors.address)
         return {
             **asdict(machine),
             "spec": spec,
             "handle": row.handle,
             "observation": await self._observe(row),
+            "sidecars": await sidecarrows.inspected(self._context, row),
             "features": asdict(features),
             "env_names": sorted(row.env),
             "ca": {"present": row.ca_sha256 is not None, "sha256": row.ca_sha256},

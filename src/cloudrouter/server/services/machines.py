@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -16,11 +17,13 @@ from cloudrouter.server.services import finding
 from cloudrouter.server.services.context import Context
 from cloudrouter.server.services.naming import check_name, suggest_name
 from cloudrouter.server.services.provisioning import Provisioning
+from cloudrouter.server.services.readying import Readying
 from cloudrouter.server.services.selecting import Selection, select
+from cloudrouter.server.services.sidecarrows import all_on, check_sidecars
 from cloudrouter.server.services.sizing import decide_size
 from cloudrouter.server.services.volumes import check_mounts
 from cloudrouter.server.store.machines import Row
-from cloudrouter.wire import ids, states
+from cloudrouter.wire import flavours, ids, states
 from cloudrouter.wire.errors import (
     CloudRouterError,
     Conflict,
@@ -35,6 +38,7 @@ from cloudrouter.wire.errors import (
 from cloudrouter.wire.machines import StartMachine
 
 NAME_ATTEMPTS = 100
+NOTES_KEPT = 1000
 CHECK_DEADLINE_S = 1.0
 """How long `ls` waits for a provider's sign of life."""
 MAX_EXTEND_S = 10 * 365 * 86400.0
@@ -45,9 +49,12 @@ log = structlog.get_logger("machines")
 class Machines:
     """Everything that may be asked of machines; raises wire errors, knows nothing of HTTP."""
 
-    def __init__(self, context: Context, provisioning: Provisioning) -> None:
+    def __init__(self, context: Context, provisioning: Provisioning, readying: Readying) -> None:
         self._context = context
         self._provisioning = provisioning
+        self._readying = readying
+        self.notes: dict[str, builtins.list[str]] = {}
+        """machine id -> what its starter should know, for starts since the router's own."""
 
     # -- looking up ---------------------------------------------------------------------------------------------
 
@@ -132,14 +139,27 @@ class Machines:
         provider_name = wanted.provider or context.settings.default_provider
         provider = context.provider(provider_name)
         name = self._choose_name(owner, wanted)
-        image = wanted.image or context.settings.default_image
+        image, notes = wanted.image or "", builtins.list[str]()
+        if not image:
+            image, notes = await self._readying.choose(provider, context.settings.default_image)
         _check_start(wanted)
         check_mounts(wanted.mounts, provider)
         size = decide_size(wanted, await provider.offers(Need()), provider.features())
         await _check_image(provider, image, asked=wanted.image is not None)
-        now = context.clock()
+        apps = [flavours.app_name(app) for app in flavours.split(image)[1]]
+        await check_sidecars(
+            wanted.sidecars,
+            provider,
+            apps=apps,
+            mounts=wanted.mounts,
+            cpu=size.cpu,
+            memory_bytes=size.memory_bytes,
+        )
+        now, machine_id = context.clock(), ids.new_machine_id()
+        if notes:
+            self._keep_notes(machine_id, notes)
         return Row(
-            id=ids.new_machine_id(),
+            id=machine_id,
             owner=owner,
             name=name,
             state=states.PENDING,
@@ -156,6 +176,8 @@ class Machines:
             ca_sha256=context.save_ca(wanted.ca_pem) if wanted.ca_pem else None,
             mounts=[vars(mount) for mount in wanted.mounts],
             package_cache=wanted.package_cache and provider.features().package_door,
+            apps=apps,
+            sidecars=[asdict(one) for one in wanted.sidecars],
             token=secrets.token_urlsafe(32),
             idempotency_key=key,
             confirmed=not wanted.provisional,
@@ -166,6 +188,11 @@ class Machines:
             ready_ms=None,
             updated_at=now,
         )
+
+    def _keep_notes(self, machine_id: str, notes: builtins.list[str]) -> None:
+        if len(self.notes) >= NOTES_KEPT:
+            del self.notes[next(iter(self.notes))]
+        self.notes[machine_id] = notes
 
     def _choose_name(self, owner: str, wanted: StartMachine) -> str:
         rows = self._context.store.living(owner)
@@ -249,7 +276,7 @@ class Machines:
                     fix="Give it more time first.",
                     next=f"cloudrouter extend {row.id} --seconds 3600",
                 )
-            row = await context.set(row, state=states.RESUMING, reason="")
+            row = await context.set(row, state=states.RESUMING, reason="", sidecars=all_on(row))
             try:
                 await context.provider(row.provider).start(context.handle(row))
                 await self._provisioning.await_guest(row)

@@ -9,11 +9,11 @@ import structlog
 
 from cloudrouter.providers import base
 from cloudrouter.providers.base import Handle
-from cloudrouter.server.services import packaging
+from cloudrouter.server.services import packaging, sidecarrows
 from cloudrouter.server.services.context import Context
 from cloudrouter.server.services.volumes import make_volumes
 from cloudrouter.server.store.machines import Row
-from cloudrouter.wire import states
+from cloudrouter.wire import boot, states
 from cloudrouter.wire.errors import CloudRouterError, NotRunning, ProviderBug, TimedOut, Unreachable
 
 FIRST_RETRY_S = 0.01
@@ -68,6 +68,8 @@ class Provisioning:
         reference = await context.image_reference(row)
         if row.mounts:
             await make_volumes(context, row)
+        if row.sidecars:
+            await sidecarrows.fetch_images(context, row)
         if row.package_cache:
             row = await packaging.begin(context, row)
         context.events.progress(row.id, step="creating")
@@ -88,6 +90,8 @@ class Provisioning:
         """Wait until the guest takes its configuration; TimedOut with the reason seen last."""
         context = self._context
         written = [mount["path"] for mount in row.mounts if not mount["read_only"]]
+        if sidecarrows.shares_workspace(row):
+            written.append(boot.WORKSPACE)
         row = context.store.get(row.id) or row
         request = {"op": "configure", "env": row.env, "ca_pem": context.load_ca(row.ca_sha256), "mounts": written}
         request |= await packaging.wanted(context, row)

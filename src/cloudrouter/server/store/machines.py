@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +38,8 @@ class Row:
     mounts: list[dict[str, Any]]
     """Each as wire.machines.Mount."""
     package_cache: bool
+    apps: list[str]
+    """Names of the apps in its image."""
     token: str
     idempotency_key: str | None
     confirmed: bool
@@ -47,6 +49,8 @@ class Row:
     expires_at: float | None
     ready_ms: int | None
     updated_at: float
+    sidecars: list[dict[str, Any]] = field(default_factory=list)
+    """Each as wire.sidecars.Sidecar, and whether somebody stopped it."""
 
     def __repr__(self) -> str:
         return f"Row({self.id}, {self.state})"  # the token stays out of logs and tracebacks
@@ -133,8 +137,8 @@ class MachineStore:
             return changed
 
     async def forget_env(self, ids: Iterable[str]) -> None:
-        """Blank what a deleted machine no longer needs: environment and token."""
-        blank = machines.update().where(machines.c.id.in_(list(ids))).values(env={}, token="")
+        """Blank what a deleted machine no longer needs: environment, token, and the sidecars with theirs."""
+        blank = machines.update().where(machines.c.id.in_(list(ids))).values(env={}, token="", sidecars=[])
         async with self._engine.begin() as connection:
             await connection.execute(blank)
         async with self._engine.connect() as connection:

@@ -35,6 +35,8 @@ machines = sa.Table(
     sa.Column("updated_at", sa.Float, nullable=False),
     sa.Column("mounts", sa.JSON, nullable=False, default=list),
     sa.Column("package_cache", sa.Boolean, nullable=False, default=False),
+    sa.Column("apps", sa.JSON, nullable=False, default=list),
+    sa.Column("sidecars", sa.JSON, nullable=False, default=list),
     sa.Index("machines_by_state", "state"),
     sa.Index("machines_by_key", "owner", "idempotency_key", unique=True),
     sa.Index(
@@ -57,4 +59,18 @@ events = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("data", sa.JSON, nullable=False, default=dict),
     sa.Index("events_by_machine", "machine_id", "seq"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("machine_id", sa.String(16), nullable=False),
+    sa.Column("target", sa.String(31), nullable=False),
+    sa.Column("view", sa.String(8), nullable=False),
+    sa.Column("view_only", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("ended", sa.Boolean, nullable=False),
+    sa.Index("sessions_by_machine", "machine_id"),
 )

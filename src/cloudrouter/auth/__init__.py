@@ -1,0 +1,3 @@
+"""Who may come in: pure checks on names, tickets, cookies and origins. No I/O; time is passed in."""
+
+from __future__ import annotations
