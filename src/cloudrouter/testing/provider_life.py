@@ -58,7 +58,9 @@ class LifeChecks(Ground):
         if not provider.features().stop_keeps_disk:
             pytest.skip("nothing tells afterwards what went on")
         handle, _spec, inside = await self.born(provider, stage)
-        stubborn = "trap '' TERM HUP INT; while :; do date +%s%N > ~/beat; sleep 0.02; done"
+        # A beat takes the place of the last one whole: a command that is killed while it writes leaves a number, too.
+        beat = "date +%s%N > ~/beat.new; mv ~/beat.new ~/beat"
+        stubborn = f"trap '' TERM HUP INT; while :; do {beat}; sleep 0.02; done"
         await inside.run("sh", "-c", f'setsid sh -c "{stubborn}" >/dev/null 2>&1 </dev/null &')
         await inside.run("sh", "-c", "until [ -s ~/beat ]; do sleep 0.02; done")
         await provider.stop(handle, grace_s=0.5)

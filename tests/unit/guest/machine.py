@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -122,8 +123,11 @@ class Machine:
         """End it, with all jobs, and remove its folders."""
         if self.process.returncode is None:
             self.stop()
-        for pid in processes_of(self.root):
-            os.kill(pid, signal.SIGKILL)
+        # Until none is left: one that just ends still writes into the folder, and may be gone when killed.
+        while pids := processes_of(self.root):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.root)
 
     def connect(self, **options: Any) -> unix_connect:
