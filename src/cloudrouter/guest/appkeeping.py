@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 
 from cloudrouter.guest import apphealth, approcess
 from cloudrouter.guest.config import write_file
@@ -45,20 +46,20 @@ class Clock:
         await asyncio.sleep(seconds)
 
 
-class Around:
+class Around(ABC):
     """What an app has to know of the others."""
 
+    @abstractmethod
     async def prepare(self, app: App) -> dict[str, str]:
         """Start all that the app requires; the variables that these export."""
-        raise NotImplementedError
 
+    @abstractmethod
     def has_lost(self, app: App) -> bool:
         """Whether something that the app requires has failed just now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def has_failed(self, app: App) -> None:
         """Hear that an app has failed: some that require it may have ended with it."""
-        raise NotImplementedError
 
 
 class App:
