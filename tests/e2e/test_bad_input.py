@@ -195,5 +195,5 @@ def test_empty_words(user: User) -> None:
 def test_words_of_other_versions(user: User) -> None:
     refused(user.run("start", "--git", "https://example.com/x"), 2, "not there yet")
     refused(user.run("start", "https://example.com/x"), 2, "not there yet")
-    refused(user.run("vnc", "cr_zzzzzzzz"), 2, "yet")
+    refused(user.run("pause", "cr_zzzzzzzz"), 2, "yet")
     assert user.machines() == []
