@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 STATE_ENTRIES = frozenset(
     {
         "router.db", "router.db-wal", "router.db-shm", "router.db-journal", "router-id", "router.lock", "logs", "ca",
-        "memory", "packages", "images.json", "images.json.part",
+        "memory", "packages", "images.json", "images.json.part", "apps", "gateway-port",
     }
 )  # fmt: skip
 TEMPLATES = "templates.toml"

@@ -30,7 +30,7 @@ BACKLOG = 512
 SHUTDOWN_S = 5
 """Seconds that requests in progress get when the router ends."""
 LOCK_RETRY_S = 0.05
-TRUSTED_FOLDERS = ("logs", "ca")
+TRUSTED_FOLDERS = ("logs", "ca", "apps")
 TRUSTED = ("router.db", "router.db-wal", "router.db-shm", "router-id", "router.lock", "gateway-port", *TRUSTED_FOLDERS)
 """What the router believes when it finds it in its state folder."""
 

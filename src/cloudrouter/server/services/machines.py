@@ -145,7 +145,6 @@ class Machines:
         _check_start(wanted)
         check_mounts(wanted.mounts, provider)
         size = decide_size(wanted, await provider.offers(Need()), provider.features())
-        await _check_image(provider, image, asked=wanted.image is not None)
         apps = [flavours.app_name(app) for app in flavours.split(image)[1]]
         await check_sidecars(
             wanted.sidecars,
@@ -155,6 +154,7 @@ class Machines:
             cpu=size.cpu,
             memory_bytes=size.memory_bytes,
         )
+        await _check_image(provider, image, asked=wanted.image is not None)
         now, machine_id = context.clock(), ids.new_machine_id()
         if notes:
             self._keep_notes(machine_id, notes)
