@@ -31,7 +31,10 @@ SHUTDOWN_S = 5
 """Seconds that requests in progress get when the router ends."""
 LOCK_RETRY_S = 0.05
 TRUSTED_FOLDERS = ("logs", "ca", "apps")
-TRUSTED = ("router.db", "router.db-wal", "router.db-shm", "router-id", "router.lock", "gateway-port", *TRUSTED_FOLDERS)
+TRUSTED_FILES = (
+    "router.db", "router.db-wal", "router.db-shm", "router-id", "router.lock", "gateway-port", "images.json",
+)  # fmt: skip
+TRUSTED = (*TRUSTED_FILES, *TRUSTED_FOLDERS)
 """What the router believes when it finds it in its state folder."""
 
 log = structlog.get_logger("run")

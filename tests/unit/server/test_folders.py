@@ -31,7 +31,9 @@ def test_a_folder_of_ours_that_was_open_is_closed_with_what_is_in_it(settings: S
     assert database.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("name", ["router.db", "router.db-wal", "router-id", "router.lock"])
+@pytest.mark.parametrize(
+    "name", ["router.db", "router.db-wal", "router-id", "router.lock", "images.json", "gateway-port"]
+)
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 def test_a_file_of_another_user_is_refused_and_left(settings: Settings, name: str) -> None:
     path = Path(settings.state_dir) / name
