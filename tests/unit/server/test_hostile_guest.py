@@ -39,14 +39,15 @@ class OneGuest:
         return sock
 
 
-async def ask(handler: Any) -> dict[str, Any]:
-    """What the router gets when a guest behaves as the handler does."""
+async def ask(handler: Any, *, reads: bool = False) -> Any:
+    """What the router gets when a guest behaves as the handler does; reads: it asks for output."""
     async with serve(handler, "127.0.0.1", 0, compression=None) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         guests = Guests({"memory": OneGuest(port)})  # type: ignore[dict-item]
         try:
             async with asyncio.timeout(15):
-                return await guests.ask(row(handle={}), {"op": "health"}, deadline_s=5)
+                work = guests.read if reads else guests.ask
+                return await work(row(handle={}), {"op": "health"}, deadline_s=5)
         finally:
             await guests.aclose()
 
@@ -134,3 +135,24 @@ def test_an_evil_word_reaches_people_as_an_error_without_advice(text: str) -> No
 def test_honest_words_pass_as_they_are() -> None:
     for text, final in (('{"window": 5}', False), ('{"started": {}}', False), ('{"exit": {"code": 0}}', True)):
         assert _checked(text) == (text, final)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("said", ["no json", "[" * 200_000, "[]", "12", '{"error": [["x"]]}', '"\\ud800"'])
+async def test_an_answer_that_is_none_is_an_error_of_ours(said: str, reads: bool) -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send(said)
+
+    with pytest.raises(CloudRouterError):
+        await ask(talk, reads=reads)
+
+
+async def test_output_is_read_to_its_last_word() -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await connection.recv()
+        for piece in (b"\x01one ", b"\x01two"):
+            await connection.send(piece)
+        await connection.send('{"end": {}}')
+
+    assert await ask(talk, reads=True) == b"one two"

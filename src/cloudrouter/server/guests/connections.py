@@ -53,6 +53,19 @@ def said_by_machine(body: Any) -> CloudRouterError:
     return error
 
 
+def _said(row: Row, message: str | bytes) -> dict[str, Any]:
+    """A guest's word; raises the error that it tells, and Internal for what is none: it may be anything."""
+    try:
+        answer = json.loads(message)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise Internal(f"The guest of {row.id} answered with something unreadable.")
+    if "error" in answer:
+        raise said_by_machine(answer["error"])
+    return answer
+
+
 class FrameTaker(Protocol):
     """Who takes a stream's messages as they arrive, without the library's queue between."""
 
@@ -143,16 +156,12 @@ class Guests:
         try:
             async with asyncio.timeout(deadline_s), self.stream(row) as connection:
                 await connection.send(json.dumps(request))
-                while isinstance(answer := json.loads(await connection.recv()), dict) and "starting" in answer:
+                while "starting" in (answer := _said(row, await connection.recv())):
                     log.debug("an app is starting", machine=row.id)
         except TimeoutError as error:
             raise Unreachable(f"The guest of {row.id} did not answer within {deadline_s:g} s.") from error
-        except (WebSocketException, OSError, ValueError) as error:
+        except (WebSocketException, OSError) as error:
             raise Unreachable(f"The stream to the guest of {row.id} broke: {type(error).__name__}.") from error
-        if not isinstance(answer, dict):
-            raise Internal(f"The guest of {row.id} answered with something unreadable.")
-        if "error" in answer:
-            raise said_by_machine(answer["error"])
         return answer
 
     async def read(self, row: Row, request: dict[str, Any], *, deadline_s: float, limit_bytes: int = 8 << 20) -> bytes:
@@ -167,9 +176,8 @@ class Guests:
             raise Unreachable(f"The guest of {row.id} did not answer within {deadline_s:g} s.") from error
         except (WebSocketException, OSError) as error:
             raise Unreachable(f"The stream to the guest of {row.id} broke: {type(error).__name__}.") from error
-        end = json.loads(message) if isinstance(message, str) else {}
-        if isinstance(end, dict) and "error" in end:
-            raise said_by_machine(end["error"])
+        if isinstance(message, str):
+            _said(row, message)
         return found
 
     def forget(self, machine_id: str) -> None:
