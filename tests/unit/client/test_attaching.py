@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -133,7 +134,8 @@ class Signalled:
         connection.send(b"\x01up")
         self.read.wait(TIMEOUT_S)
         if self.goodbye:
-            with connection.protocol_mutex:
+            # A client that let go at once is not there to hear it.
+            with connection.protocol_mutex, contextlib.suppress(ConnectionError):
                 connection.protocol.send_close(1001, "going")
                 connection.send_data()
         else:
