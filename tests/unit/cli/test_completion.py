@@ -64,7 +64,7 @@ def machines(transport: FakeTransport) -> FakeTransport:
         ("cloudrouter start -T ", ["core"]),
         ("cloudrouter templates sh", ["show"]),
         ("cloudrouter templates --pro", ["--provider"]),
-        ("cloudrouter templates show ", ["core"]),
+        ("cloudrouter templates show ", ["core", "desktop", "full"]),
         ("cloudrouter config set si", ["size"]),
         ("cloudrouter completion z", ["zsh"]),
         ("cloudrouter nosuch ", []),
