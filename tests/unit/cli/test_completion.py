@@ -61,7 +61,7 @@ def machines(transport: FakeTransport) -> FakeTransport:
         ("cloudrouter start --size m", ["medium"]),
         ("cloudrouter start --size=m", ["--size=medium"]),
         ("cloudrouter new --size m", ["medium"]),
-        ("cloudrouter start -T ", ["core"]),
+        ("cloudrouter start -T ", ["core", "desktop", "full"]),
         ("cloudrouter templates sh", ["show"]),
         ("cloudrouter templates --pro", ["--provider"]),
         ("cloudrouter templates show ", ["core", "desktop", "full"]),
