@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 STATE_ENTRIES = frozenset(
     {
         "router.db", "router.db-wal", "router.db-shm", "router.db-journal", "router-id", "router.lock", "logs", "ca",
-        "memory", "packages", "images.json", "images.json.part", "apps", "gateway-port",
+        "memory", "packages", "images.json", "images.json.part", "apps", "gateway-port", "ssh", "ssh-client",
     }
 )  # fmt: skip
 TEMPLATES = "templates.toml"
-RUNTIME_ENTRIES = frozenset({places.SOCKET_NAME, "start.lock"})
+RUNTIME_ENTRIES = frozenset({places.SOCKET_NAME, "ssh.sock", "start.lock"})
 
 
 class OwnFolder:

@@ -149,11 +149,13 @@ def _certificates(text: str) -> dict[str, str]:
     return found
 
 
-def write_file(path: str, text: str, mode: int) -> None:
-    """Put a file in place whole or not at all, with exactly this mode from its first byte."""
+def write_file(path: str, text: str, mode: int, *, owner: Optional[tuple[int, int]] = None) -> None:
+    """Put a file in place whole or not at all, with exactly this mode, and these uid and gid, from its first byte."""
     temp = f"{path}.new"
     fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
         os.fchmod(fd, mode)
+        if owner is not None:
+            os.fchown(fd, *owner)
         file.write(text)
     os.replace(temp, path)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from cloudrouter.guest.packages import Packages
+    from cloudrouter.guest.sshd import Sshd
     from cloudrouter.guest.supervising import Supervisor
 
 PATH = "/stream"
@@ -63,6 +64,7 @@ _MODULES = {
     "pty.kill": ("ptycontrol", "kill"),
     "health": ("health", "run"),
     "configure": ("config", "run"),
+    "ssh": ("sshd", "run"),
 }
 """Operation -> (module of this room, function); imported when first asked for, which keeps an idle guest small."""
 
@@ -80,6 +82,8 @@ class Guest:
         """The way to the router's package cache; None until the router tells of one."""
         self.apps: Optional[Supervisor] = None
         """Who runs the apps; None until somebody asks for one, or one is found running."""
+        self.sshd: Optional[Sshd] = None
+        """Who serves ssh; None until somebody comes with it."""
         self.port: Optional[int] = None
         """The guest's own, where no tunnel leads; None while it listens on no port."""
         self.started = time.monotonic()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 
 from websockets.exceptions import ConnectionClosed
 
-from cloudrouter.wire.errors import CloudRouterError, UsageError
+from cloudrouter.wire.errors import CloudRouterError, Unreachable, UsageError
 from cloudrouter.wire.streams import SIGNALS, WINDOW
 
 TYPE_CHECKING = False
@@ -121,6 +123,21 @@ class Stream:
         """Send the error as the final message, unless there was one."""
         if not self.finished:
             await self.finish("error", error.to_json())
+
+    async def hand_over(self, word: str) -> socket.socket:
+        """Send the last message and take the connection out of this stream, which is over with that.
+
+        Whoever opened it must send nothing more before it has read that message: bytes behind it are not frames.
+        """
+        transport = self._connection.transport
+        transport.pause_reading()
+        await self.finish(word, {})
+        if transport.get_write_buffer_size():
+            raise Unreachable("The connection takes no more data.")
+        sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        transport.abort()  # closes its own descriptor, not the connection
+        sock.setblocking(False)  # noqa: FBT003
+        return sock
 
     async def close(self) -> None:
         """Say goodbye and wait until the opener has read everything and answered."""

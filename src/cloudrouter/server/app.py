@@ -28,6 +28,7 @@ from cloudrouter.server.api import (
     packagecache,
     server,
     sidecars,
+    ssh,
     streams,
     volumes,
 )
@@ -49,12 +50,14 @@ from cloudrouter.server.services.packagecache import PackageCache
 from cloudrouter.server.services.provisioning import Provisioning
 from cloudrouter.server.services.readying import Readying
 from cloudrouter.server.services.sidecars import SidecarService
+from cloudrouter.server.services.ssh import SshService
 from cloudrouter.server.services.stats import Stats
 from cloudrouter.server.services.status import ServerStatus
 from cloudrouter.server.services.traffic import Traffic
 from cloudrouter.server.services.uninstall import Uninstall
 from cloudrouter.server.services.volumes import Volumes
 from cloudrouter.server.settings import Settings
+from cloudrouter.server.ssh.door import SshDoor
 from cloudrouter.server.store.database import open_database
 from cloudrouter.server.store.events import EventStore
 from cloudrouter.server.store.machines import MachineStore
@@ -116,6 +119,9 @@ async def open_router(
         gateway = Gateway(settings, services.doors, guests, services.traffic)
         gateway.begin()
         stack.push_async_callback(gateway.aclose)
+        ssh_door = SshDoor(settings, services.ssh.open)
+        ssh_door.begin()
+        stack.push_async_callback(ssh_door.aclose)
         loops = (
             Reconcile(context, services.machines, provisioning).run,
             Deadlines(context, services.machines, services.traffic).run,
@@ -145,6 +151,7 @@ def _services(
     machines = Machines(context, provisioning, readying)
     doors = Doors(context, machines, sessions)
     beside = SidecarService(context)
+    traffic = Traffic(context.clock)
     return Services(
         machines=machines,
         doors=doors,
@@ -155,7 +162,8 @@ def _services(
         doctor=Doctor(context),
         status=ServerStatus(context, doors, started_at=context.clock()),
         guests=context.guests,
-        traffic=Traffic(context.clock),
+        ssh=SshService(context, machines, traffic),
+        traffic=traffic,
         event_store=event_store,
         events=context.events,
         stats=Stats(context),
@@ -182,6 +190,7 @@ def _litestar(services: Services, settings: Settings) -> Litestar:
             *packagecache.HANDLERS,
             *server.HANDLERS,
             *sidecars.HANDLERS,
+            *ssh.HANDLERS,
             *images.HANDLERS,
             *streams.HANDLERS,
             *volumes.HANDLERS,

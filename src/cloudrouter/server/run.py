@@ -30,7 +30,7 @@ BACKLOG = 512
 SHUTDOWN_S = 5
 """Seconds that requests in progress get when the router ends."""
 LOCK_RETRY_S = 0.05
-TRUSTED_FOLDERS = ("logs", "ca", "apps")
+TRUSTED_FOLDERS = ("logs", "ca", "apps", "ssh")
 TRUSTED_FILES = (
     "router.db", "router.db-wal", "router.db-shm", "router-id", "router.lock", "gateway-port", "images.json",
 )  # fmt: skip

@@ -25,6 +25,7 @@ STATS_FOLLOW = "/v1/stats/follow"
 UNINSTALL = "/v1/uninstall"
 VOLUMES = "/v1/volumes"
 PACKAGE_CACHE = "/v1/package-cache"
+SSH_AUTHORITY = "/v1/ssh/authority"
 
 VERSION_HEADER = "x-cloudrouter-version"
 IDEMPOTENCY_HEADER = "idempotency-key"

@@ -36,6 +36,7 @@ Operations and their final message:
     health                                                                                          health
     configure  env, ca_pem, mounts (paths of volumes that are written), packages {ca_pem, name_hash, nonce}
                                               for the router alone                                  configured
+    ssh        for the router alone                                                                 handed
 
 A job's output has positions: the bytes of both channels in the order they were written. Before each of its pieces
 job.logs and job.attach say {"position": where the log stands after that piece}, and where output was dropped
@@ -48,6 +49,9 @@ empties any screen, then the last output. The terminal has the smallest size of 
 get begins with {"started": {"kind", "name", "real"}}: `tree` or `file`, its own name, and its path without links.
 job.attach begins with {"started": {"job", "pid", "position", "stdin", "input"}}: whether the job takes input, and how
 many bytes it has got so far; what was sent beyond that in a stream that broke is sent again.
+ssh says {"host_key": "ssh-ed25519 ..."}; the router sends, as data and then eof, the JSON {certificate, authority} of
+it. Behind `handed` the connection is no stream any more: the router takes the bare socket, sends one byte on it, and
+from then on the machine's sshd speaks there.
 
 Any operation may end with {"error": {code, message, fix, next}} instead.
 """
@@ -67,8 +71,9 @@ FINAL = frozenset({"exit", "job", "jobs", "end", "done", "health", "configured",
     "ports",
     "ptys",
     "pty",
+    "handed",
 }
-ROUTER_ONLY = frozenset({"configure"})
+ROUTER_ONLY = frozenset({"configure", "ssh"})
 """Operations that the router refuses to relay for anybody."""
 OPERATIONS = frozenset(
     {
@@ -95,6 +100,7 @@ OPERATIONS = frozenset(
         "tcp",
         "health",
         "configure",
+        "ssh",
     }
 )
 

@@ -11,6 +11,7 @@ import pytest
 
 from cloudrouter.cli import ownfolders, stopping
 from cloudrouter.cli.verbs import uninstall as verb
+from cloudrouter.client import sshinclude
 from cloudrouter.wire.errors import Unreachable
 
 from .conftest import Cli, FakeTransport
@@ -216,3 +217,30 @@ def test_the_package_when_installed_by_a_tool_then_that_tool_removes_it(
     monkeypatch.setattr(sys, "prefix", prefix)
     told: Any = verb._package_command()
     assert told == command
+
+
+def test_uninstall_when_the_state_goes_then_the_lines_for_ssh_go_too(
+    cli: Cli, host: FakeTransport, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = places / "ssh_config"
+    monkeypatch.setattr(sshinclude, "default_file", lambda: str(own))
+    own.write_bytes(b"Host a\n")
+    own.chmod(0o600)
+    sshinclude.install(str(own), f"{places}/state/ssh-client/config")
+    item = {"kind": "include", "name": str(own)}
+    assert item in cli("uninstall", "--yes", "--json").json["kept"]
+    assert sshinclude.is_included(str(own), f"{places}/state/ssh-client/config")
+    assert item in cli("uninstall", "--state", "--yes", "--json").json["removed"]
+    assert own.read_bytes() == b"Host a\n"
+
+
+def test_uninstall_when_the_lines_are_another_routers_then_they_stay(
+    cli: Cli, host: FakeTransport, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = places / "ssh_config"
+    monkeypatch.setattr(sshinclude, "default_file", lambda: str(own))
+    sshinclude.install(str(own), "/elsewhere/ssh-client/config")
+    before = own.read_bytes()
+    found = cli("uninstall", "--state", "--yes", "--json").json
+    assert "include" not in {one["kind"] for one in (*found["removed"], *found["kept"])}
+    assert own.read_bytes() == before

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from cloudrouter.providers.base import Handle
 from cloudrouter.server.api.streams import _checked
 from cloudrouter.server.guests.connections import Guests
-from cloudrouter.wire.errors import CloudRouterError, from_json
+from cloudrouter.wire.errors import CloudRouterError, Conflict, from_json
 
 EVIL = {
     "code": "not_found",
@@ -32,8 +34,6 @@ class OneGuest:
         self._port = port
 
     async def dial(self, _handle: Handle, *, port: int) -> Any:
-        import socket
-
         sock = socket.create_connection(("127.0.0.1", self._port))
         sock.setblocking(False)
         return sock
@@ -156,3 +156,85 @@ async def test_output_is_read_to_its_last_word() -> None:
         await connection.send('{"end": {}}')
 
     assert await ask(talk, reads=True) == b"one two"
+
+
+# -- ssh: the connection is handed over -----------------------------------------------------------------------------
+
+
+async def take_over(handler: Any, answer: Any = lambda _said: {"certificate": "c", "authority": "a"}) -> Any:
+    """The connection that the router takes from a guest that behaves as the handler does."""
+    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        guests = Guests({"memory": OneGuest(port)})  # type: ignore[dict-item]
+        try:
+            async with asyncio.timeout(15):
+                return await guests.take_over(row(handle={}), {"op": "ssh"}, answer, deadline_s=1)
+        finally:
+            await guests.aclose()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["not json"],
+        [b"data"],
+        ['{"host_key": "k"}', '{"exit": {}}'],
+        ['{"host_key": "k"}', b"handed"],
+        ['{"host_key": "k"}'],
+        [],
+        ['{"host_key": "k"}', json.dumps({"error": EVIL})],
+    ],
+    ids=["nonsense", "data", "another end", "data at the end", "no end", "silence", "an evil error"],
+)
+async def test_a_guest_that_does_not_hand_over_is_an_error(words: list[str | bytes]) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        for word in words:
+            await connection.send(word)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await connection.recv()
+
+    with pytest.raises(CloudRouterError) as caught:
+        await take_over(handler)
+    assert "evil" not in json.dumps(caught.value.to_json())
+
+
+async def test_what_the_router_thinks_of_the_first_word_ends_it() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send('{"host_key": 7}')
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await connection.recv()
+
+    def refuse(said: dict[str, Any]) -> dict[str, str]:
+        assert said == {"host_key": 7}
+        raise Conflict("no")
+
+    with pytest.raises(Conflict):
+        await take_over(handler, refuse)
+
+
+async def test_bytes_behind_the_last_word_are_the_connections() -> None:
+    """The router reads none of them, and what it has sent is one byte."""
+    got: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def handler(connection: ServerConnection) -> None:
+        assert json.loads(await connection.recv()) == {"op": "ssh"}
+        await connection.send('{"host_key": "k"}')
+        assert json.loads(await connection.recv()) == {"certificate": "c", "authority": "a"}
+        assert json.loads(await connection.recv()) == {"eof": True}
+        transport = connection.transport
+        transport.pause_reading()
+        await connection.send('{"handed": {}}')
+        sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        transport.abort()
+        with sock:
+            loop = asyncio.get_running_loop()
+            got.set_result(await loop.sock_recv(sock, 10))
+            await loop.sock_sendall(sock, b"SSH-2.0-x")
+
+    taken = await take_over(handler)
+    with taken:
+        taken.settimeout(10)
+        assert await asyncio.to_thread(taken.recv, 100) == b"SSH-2.0-x"
+    assert await got == b"\n"

@@ -10,8 +10,8 @@ from cloudrouter.cli.connection import connect_own_version, find_router
 from cloudrouter.cli.ownfolders import OwnFolder, own_folders
 from cloudrouter.cli.parsing import add_json_flag
 from cloudrouter.cli.verb import Verb
-from cloudrouter.wire import routes
-from cloudrouter.wire.errors import Conflict, Internal
+from cloudrouter.wire import places, routes
+from cloudrouter.wire.errors import CloudRouterError, Conflict, Internal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 REMOVAL_DEADLINE_S = 600.0
 LISTED = 6
 """Of one kind so many things are named; of more their number is told."""
-WORDS = {"rules": "firewall rules", "helper": "helper container"}
-FLAGS = {"machine": "--machines", "image": "--images", "volume": "--volumes", "folder": "--state"}
+WORDS = {"rules": "firewall rules", "helper": "helper container", "include": "lines for ssh"}
+FLAGS = {"machine": "--machines", "image": "--images", "volume": "--volumes", "folder": "--state", "include": "--state"}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -74,6 +74,8 @@ def run(args: Namespace) -> int:
         elif (args.state or args.all) and not failed:
             # While something of this router is left, its book is needed to find it again.
             _remove_folder(folder, removed, errors)
+    if (args.state or args.all) and not failed and _included():
+        _remove_include(removed, errors)
     _tell_result(args, removed, kept, errors)
     return 1 if errors else 0
 
@@ -87,11 +89,13 @@ def _sort(args: Namespace, plan: dict[str, Any], folders: list[OwnFolder]) -> tu
         for one in folders
         if one.word != "runtime" and one.entries()
     ]
+    items += [{"kind": "include", "name": path} for path in _included()]
     chosen = {
         "machine": args.machines,
         "image": args.images,
         "volume": args.volumes or args.all,
         "folder": args.state or args.all,
+        "include": args.state or args.all,
     }
     alone = _takes_images(args, plan)
     doomed = [one for one in items if chosen.get(one["kind"], True) or (one["kind"] == "image" and alone)]
@@ -172,6 +176,27 @@ def _remove_folder(folder: OwnFolder, removed: list[Item], errors: list[Item]) -
     if folder.foreign():
         names = ", ".join(output.escape(name) for name in folder.foreign()[:5])
         output.note(f"{output.escape(folder.path)} stays: there is more in it, which is not ours: {names}")
+
+
+def _included() -> list[str]:
+    """The person's ~/.ssh/config, when it includes what `ssh-config` has made in this state folder."""
+    from cloudrouter.client import sshinclude
+    from cloudrouter.client.sshfiles import SshFiles
+
+    path = sshinclude.default_file()
+    return [path] if sshinclude.is_included(path, SshFiles(places.state_dir(os.environ)).config) else []
+
+
+def _remove_include(removed: list[Item], errors: list[Item]) -> None:
+    from cloudrouter.client import sshinclude
+
+    path = sshinclude.default_file()
+    try:
+        sshinclude.uninstall(path)
+    except CloudRouterError as error:
+        errors.append({"kind": "include", "name": path, **error.to_json()})
+    else:
+        removed.append({"kind": "include", "name": path})
 
 
 # -- telling --------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from cloudrouter.server.services.inspection import Inspection
 from cloudrouter.server.services.machines import Machines
 from cloudrouter.server.services.packagecache import PackageCache
 from cloudrouter.server.services.sidecars import SidecarService
+from cloudrouter.server.services.ssh import SshService
 from cloudrouter.server.services.stats import Stats
 from cloudrouter.server.services.status import ServerStatus
 from cloudrouter.server.services.traffic import Traffic
@@ -55,6 +56,7 @@ class Services:
     doors: Doors
     apps: Apps
     sidecars: SidecarService
+    ssh: SshService
     views: dict[str, tuple[Row, Address | None, Machine]] = field(default_factory=dict)
     """machine id -> its row and the gateway when it was last shown, and what was shown: lists of thousands are
     asked for often."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -179,6 +180,41 @@ class Guests:
         if isinstance(message, str):
             _said(row, message)
         return found
+
+    async def take_over(
+        self,
+        row: Row,
+        request: dict[str, Any],
+        answer: Callable[[dict[str, Any]], dict[str, str]],
+        *,
+        deadline_s: float,
+    ) -> socket.socket:
+        """The bare connection of a stream that the guest hands over; what its first word says is answered on the way.
+
+        Nothing of ours is on it any more: it goes on when this router ends.
+        """
+        try:
+            async with asyncio.timeout(deadline_s), self.stream(row) as connection:
+                await connection.send(json.dumps(request))
+                await connection.send(json.dumps(answer(_said(row, await connection.recv()))).encode())
+                await connection.send('{"eof":true}')
+                if "handed" not in _said(row, await connection.recv()):
+                    raise Internal(f"The guest of {row.id} did not hand the connection over.")
+                # The guest is silent until it has got our byte, so nothing of what follows has been read here.
+                transport = connection.transport
+                transport.pause_reading()
+                sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        except TimeoutError as error:
+            raise Unreachable(f"The guest of {row.id} did not answer within {deadline_s:g} s.") from error
+        except (WebSocketException, OSError) as error:
+            raise Unreachable(f"The stream to the guest of {row.id} broke: {type(error).__name__}.") from error
+        try:
+            sock.send(b"\n")
+            sock.setblocking(True)  # noqa: FBT003
+        except OSError as error:
+            sock.close()
+            raise Unreachable(f"The stream to the guest of {row.id} broke: {error.strerror}.") from error
+        return sock
 
     def forget(self, machine_id: str) -> None:
         """Drop the spare of a machine that stops or goes."""

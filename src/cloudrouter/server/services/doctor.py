@@ -9,6 +9,7 @@ from typing import Any
 from cloudrouter.providers.base import Images, Need
 from cloudrouter.server.services import readying
 from cloudrouter.server.services.context import Context
+from cloudrouter.server.ssh.keyfile import key_fault, key_path
 from cloudrouter.wire import sizes
 from cloudrouter.wire.errors import CloudRouterError
 
@@ -24,7 +25,7 @@ class Doctor:
 
     async def checks(self) -> list[dict[str, Any]]:
         """Every check: name, ok, message, fix."""
-        found = [self._folders(), self._disk()]
+        found = [self._folders(), self._disk(), self._ssh()]
         name = self._context.settings.default_provider
         try:
             provider = self._context.provider(name)
@@ -95,6 +96,17 @@ class Doctor:
             if mode & 0o077:
                 return _check("folders", ok=False, message=f"{folder} has mode {mode:04o}", fix=f"chmod 700 {folder}")
         return _check("folders", ok=True, message=f"{settings.state_dir} and {settings.runtime_dir} are private")
+
+    def _ssh(self) -> dict[str, Any]:
+        path = key_path(f"{self._context.settings.state_dir}/ssh")
+        try:
+            fault = key_fault(os.lstat(path))
+        except FileNotFoundError:
+            return _check("ssh authority", ok=True, message="is made when somebody first uses SSH")
+        if fault:
+            fix = f"chmod 600 {path}; if anybody may have read it: cloudrouter ssh-ca rotate"
+            return _check("ssh authority", ok=False, message=f"{path}: {fault}", fix=fix)
+        return _check("ssh authority", ok=True, message=f"{path} is private")
 
     def _disk(self) -> dict[str, Any]:
         free = shutil.disk_usage(self._context.settings.state_dir).free
