@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 
-from cloudrouter.guest import apphealth, appmemory, approcess, netfiles
+from cloudrouter.guest import apphealth, appmemory, approcess, browsingplace, netfiles
 from cloudrouter.guest.appkeeping import App, Around, Clock
 from cloudrouter.guest.environment import rfc3339
 from cloudrouter.guest.log import describe, log
@@ -189,7 +189,15 @@ class Supervisor(Around):
         if app.run is None:
             return app.clients
         connections = 0 if app.spec.port is None else netfiles.count_connections(app.spec.port)
+        if connections and app.spec.name == browsingplace.APP:
+            connections -= self._listeners(app.spec.port or 0)
         return max(app.clients, connections) + apphealth.is_held(app.place)
+
+    def _listeners(self, port: int) -> int:
+        """Connections to the browser that only wait for the next step: a session does not keep it running."""
+        from cloudrouter.guest import browsingbinding  # few machines have sessions
+
+        return browsingbinding.count_connections(self._guest, browsingplace.place(self._guest.settings), port)
 
     def has_lost(self, app: App) -> bool:
         """Whether something that the app requires has failed just now."""

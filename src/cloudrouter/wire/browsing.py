@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Optional
 
 MAIN = "main"
-"""The session of who names none: it is at whatever tab of the window is in front."""
+"""The session of who names none: it begins at the tab of the window that is in front."""
 SESSION_LETTERS = 32
 DEFAULT_TIMEOUT_S = 25.0
 """How long a step may take when nobody says otherwise; agent-browser's own limit for an action."""
@@ -95,11 +95,11 @@ def _flag(name: str, help: str, **more: str) -> Option:  # noqa: A002
 
 _NAME = _flag("name", "of those with this accessible name", value="NAME")
 _EXACT = _flag("exact", "the whole text, and its case")
-_CLEAR = _flag("clear", "forget what was kept, once it is shown")
+_CLEAR = _flag("clear", "forget them, instead of showing them")
 
 _TABLE = (
     # Navigate
-    Step("open", NAVIGATE, "go to an address; without one, see that the browser is there", "[URL]", "open [URL]",
+    Step("open", NAVIGATE, "go to an address; without one, only start the browser", "[URL]", "open [URL]",
          shows="url"),
     Step("back", NAVIGATE, "one page back", "", "back", shows="url"),
     Step("forward", NAVIGATE, "one page forward", "", "forward", shows="url"),
@@ -114,7 +114,7 @@ _TABLE = (
     Step("press", ACT, "press a key: Enter, Tab, Control+a", "KEY", "press KEY"),
     Step("keydown", ACT, "hold a key down", "KEY", "keydown KEY"),
     Step("keyup", ACT, "let a key go", "KEY", "keyup KEY"),
-    Step("keyboard-type", ACT, "type into what has the focus, key by key", "TEXT", "keyboard type TEXT"),
+    Step("keyboard-type", ACT, "type into what has the focus, letter by letter", "TEXT", "keyboard type TEXT"),
     Step("keyboard-insert", ACT, "insert into what has the focus, as pasting does", "TEXT", "keyboard inserttext TEXT"),
     Step("hover", ACT, "put the mouse over an element", "SELECTOR", "hover SELECTOR"),
     Step("focus", ACT, "give an element the focus", "SELECTOR", "focus SELECTOR"),
@@ -138,7 +138,7 @@ _TABLE = (
     # Look
     Step("snapshot", LOOK, "the page as an outline, with @refs for the other verbs", "", "snapshot",
          _flag("interactive", "only what can be acted on", short="i", tool="-i"),
-         _flag("compact", "without empty parts", short="c", tool="-c"),
+         _flag("compact", "without empty parts, and never longer than 30,000 letters", short="c", tool="-c"),
          _flag("urls", "with the addresses of links", short="u", tool="-u"),
          _flag("depth", "so many levels at most", value="N", short="d", tool="-d"),
          _flag("selector", "of this part alone", value="CSS", short="s", tool="-s"),
@@ -171,8 +171,9 @@ _TABLE = (
     Step("clipboard-read", LOOK, "what is in the clipboard", "", "clipboard read", shows="text", reads=True),
     # Find
     Step("find", FIND,
-         "find by role, text, label, placeholder, alt, title, testid, first, last or nth, and act on it",
-         "LOCATOR VALUE [ACTION] [TEXT]", "find LOCATOR VALUE [ACTION] [TEXT]", _NAME, _EXACT, shows="text"),
+         "find by role, text, label ... and act on what is found",
+         "LOCATOR VALUE [ACTION] [TEXT] [MORE]", "find LOCATOR VALUE [ACTION] [TEXT] [MORE]", _NAME, _EXACT,
+         shows="text"),
     # Wait and script
     Step("wait", WAIT, "until an element is there, or so many milliseconds", "[SELECTOR_OR_MS]",
          "wait [SELECTOR_OR_MS]",
@@ -190,7 +191,7 @@ _TABLE = (
     Step("tab-switch", TABS, "go to a tab", "TAB", "tab TAB", shows="url"),
     Step("tab-close", TABS, "close a tab; without one, this one", "[TAB]", "tab close [TAB]"),
     Step("window-new", TABS, "a new window", "", "window new", shows="tabId"),
-    Step("frame", TABS, "speak of a frame from now on; `main` or nothing: of the page", "[SELECTOR]",
+    Step("frame", TABS, "go into a frame; `main` or nothing: back to the page", "[SELECTOR]",
          "frame [SELECTOR]"),
     Step("dialog-status", TABS, "whether a dialog is open, and what it says", "", "dialog status", shows="*",
          reads=True),

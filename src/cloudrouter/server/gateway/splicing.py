@@ -64,9 +64,14 @@ class End(asyncio.Protocol):
             self._over.set_result(None)
 
 
-async def splice(pool: Pool, request: web.BaseRequest, outside: Outside, goal: Goal) -> web.StreamResponse:
-    """A WebSocket's handshake, then its bytes until one side ends; an answer that is no handshake is passed on."""
-    head = request_head(request.method, outside, request.raw_headers, upgrade=True, chunked=False)
+async def splice(
+    pool: Pool, request: web.BaseRequest, outside: Outside, goal: Goal, *, head: bytes = b""
+) -> web.StreamResponse:
+    """A WebSocket's handshake, then its bytes until one side ends; an answer that is no handshake is passed on.
+
+    head: the request as the server inside gets it, where it is not the one that came.
+    """
+    head = head or request_head(request.method, outside, request.raw_headers, upgrade=True, chunked=False)
     exchange = await pool.ask(goal, request.method, head)
     try:
         if exchange.message.code != 101:
