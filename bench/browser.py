@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from run import CLI, ROOT, Table, alternate, call, p, wall_ms
+from run import CLI, ROOT, Table, alternate, call, p
 
 from cloudrouter import Client
 
@@ -130,6 +130,16 @@ def timed(act: Callable[[], Any]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
+def wall_ms(words: list[str]) -> float:
+    """Milliseconds of a whole process; what it says is told when it fails."""
+    began = time.perf_counter()
+    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    took = (time.perf_counter() - began) * 1000
+    if done.returncode != 0:
+        raise SystemExit(f"{words} ended with {done.returncode}: {done.stderr.decode(errors='replace')}")
+    return took
+
+
 def start_site() -> str:
     """A machine where nothing but a small web server runs; its id."""
     done = call([CLI, "start", "--json", str(SITE), "--image", "desktop"], stderr=subprocess.DEVNULL)
@@ -183,7 +193,7 @@ def bench_batch(table: Table, machine: str, count: int) -> None:
         return sum(wall_ms([CLI, "browser", verb, machine, *words]) for verb, *words in steps)
 
     def batch() -> float:
-        return timed(lambda: call([CLI, "browser", "batch", machine], input=given))
+        return timed(lambda: call([CLI, "browser", "batch", machine], input=given, stderr=subprocess.DEVNULL))
 
     ours, theirs = alternate(count, batch, calls)
     ratio = p(ours, 50) / p(theirs, 50)

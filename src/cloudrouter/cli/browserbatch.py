@@ -75,7 +75,7 @@ def _read(path: str | None) -> list[Any]:
 def _ask(transport: Transport, args: Namespace, session: str, plans: list[Plan]) -> dict[str, Any]:
     body = {"steps": [plan.body for plan in plans], "session": session, "keep_going": args.keep_going}
     patience = sum(float(plan.body["timeout_s"]) for plan in plans) + browsersteps.PATIENCE_S
-    answer = transport.call("POST", routes.machine(args.machine, "browser", "batch"), body, timeout=patience)
+    answer = transport.call("POST", routes.machine(args.machine, "browser", "batch"), body, timeout=patience, once=True)
     answers = answer.get("answers") if isinstance(answer, dict) else None
     if not isinstance(answers, list) or not all(isinstance(one, dict) for one in answers):
         raise Internal("The router answered a batch with something that is no answer.")

@@ -7,7 +7,7 @@ import sys
 from cloudrouter.cli import jobs, output
 from cloudrouter.cli.values import seconds
 from cloudrouter.wire import routes
-from cloudrouter.wire.browsing import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, MAIN, session_fault, words_fault
+from cloudrouter.wire.browsing import DEFAULT_TIMEOUT_S, LONGEST_TIMEOUT_S, MAIN, is_once, session_fault, words_fault
 from cloudrouter.wire.errors import CloudRouterError, UsageError
 
 TYPE_CHECKING = False
@@ -273,7 +273,11 @@ def ask(transport: Transport, machine: str, body: dict[str, Any]) -> dict[str, A
     """One step; its answer. Errors come with the command that helps."""
     try:
         answer = transport.call(
-            "POST", routes.machine(machine, "browser"), body, timeout=float(body["timeout_s"]) + PATIENCE_S
+            "POST",
+            routes.machine(machine, "browser"),
+            body,
+            timeout=float(body["timeout_s"]) + PATIENCE_S,
+            once=is_once(str(body["verb"])),
         )
     except CloudRouterError as error:
         raise advised(error, machine, str(body["session"])) from None

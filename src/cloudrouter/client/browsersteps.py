@@ -9,7 +9,7 @@ from cloudrouter.client import router, stepping, transfer
 from cloudrouter.client.files import Files
 from cloudrouter.client.stepping import StepSettings
 from cloudrouter.client.transport import NotListening
-from cloudrouter.wire import routes
+from cloudrouter.wire import browsing, routes
 from cloudrouter.wire.browserapi import MadeFile, StepAnswer
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class BrowserSteps:
         NotConfigured when the machine has no browser.
         """
         body = stepping.step_body(self._settings, verb, words, options, timeout)
-        return stepping.read_step(self._ask("", body, once=stepping.is_once(verb)))
+        return stepping.read_step(self._ask("", body, once=browsing.is_once(verb)))
 
     def _ask(self, rest: str, body: dict[str, Any], *, once: bool) -> Any:
         path = routes.browser(self._machine_id, *filter(None, [rest]))

@@ -80,11 +80,6 @@ def patience(body: Mapping[str, Any]) -> float:
     return PATIENCE_S + sum(float(one.get("timeout_s", DEFAULT_TIMEOUT_S)) for one in steps)
 
 
-def is_once(verb: str) -> bool:
-    """Whether the step must not be sent twice."""
-    return verb not in STEPS or not STEPS[verb].reads
-
-
 def read_step(answer: Any) -> StepAnswer:
     """The answer to a step."""
     if not isinstance(answer, dict):

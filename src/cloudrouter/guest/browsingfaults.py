@@ -30,7 +30,15 @@ _STALE = (
     "No node with given id",
     "Could not find node",
 )
-_DOWN = ("WebSocket", "connection closed", "Connection refused", "CDP connection", "Failed to connect", "ECONNREFUSED")
+_DOWN = (
+    "channel closed",
+    "WebSocket",
+    "connection closed",
+    "Connection refused",
+    "CDP connection",
+    "Failed to connect",
+    "ECONNREFUSED",
+)
 _SILENT = ("not responding", "did not recover", "Target crashed", "target crashed", "CDP command timed out")
 
 

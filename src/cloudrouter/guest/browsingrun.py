@@ -57,12 +57,13 @@ class Runner:
         flags: Sequence[str] = (),
         deadline: Optional[float] = None,
         tab: Optional[Tab] = None,
+        then: Optional[Sequence[str]] = None,
     ) -> Told:
         """What it answers; TimedOut, DialogOpen, BrowserDown. deadline: in the loop's time; tab: where it happens."""
         now = asyncio.get_running_loop().time()
         end = now + LITTLE_S if deadline is None else deadline
         first = ["stream", "disable"] if self._fresh else None
-        work = asyncio.ensure_future(self._tool.run(self._session, argv, first=first, flags=flags))
+        work = asyncio.ensure_future(self._tool.run(self._session, argv, first=first, flags=flags, then=then))
         self._fresh = False
         try:
             fault = await self._look_after(work, end, tab, end - now)

@@ -34,6 +34,8 @@ class Told:
     error: str = ""
     code: str = ""
     warning: str = ""
+    then: Optional[Told] = None
+    """What it answered to the command after it, where one was asked for."""
 
 
 class Tool:
@@ -61,14 +63,21 @@ class Tool:
         browsingplace.prepare(self._guest.settings)
 
     async def run(
-        self, session: str, argv: Sequence[str], *, flags: Sequence[str] = (), first: Optional[Sequence[str]] = None
+        self,
+        session: str,
+        argv: Sequence[str],
+        *,
+        flags: Sequence[str] = (),
+        first: Optional[Sequence[str]] = None,
+        then: Optional[Sequence[str]] = None,
     ) -> Told:
         """One command of a session. The words travel on stdin: none is taken for a flag, none is seen in `ps`.
 
-        first: a command before it, whose answer does not matter. When cancelled, the program is killed; the session's
-        daemon goes on with what it does.
+        first: a command before it, whose answer does not matter; then: one after it, in the same run. When cancelled,
+        the program is killed; the session's daemon goes on with what it does.
         """
-        asked = _file("asked", json.dumps([list(words) for words in (first, argv) if words is not None]).encode())
+        commands = [list(words) for words in (first, argv, then) if words is not None]
+        asked = _file("asked", json.dumps(commands).encode())
         told, noise = _file("told"), _file("noise")
         try:
             process = self._start(session, flags, (asked, told, noise))
@@ -82,7 +91,7 @@ class Tool:
                 process.reap()
             if ending.signal is not None:
                 raise BrowserDown(f"The program that drives the browser was ended by the signal {ending.signal}.")
-            return read_answer(_content(told), _content(noise, _TOLD))
+            return read_answer(_content(told), _content(noise, _TOLD), followed=then is not None)
         finally:
             for fd in (asked, told, noise):
                 os.close(fd)
@@ -129,15 +138,20 @@ class Tool:
         return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
 
 
-def read_answer(text: bytes, noise: bytes = b"") -> Told:
-    """The answer to the last command of a batch; StepFailed when it is none."""
+def read_answer(text: bytes, noise: bytes = b"", *, followed: bool = False) -> Told:
+    """The answer to a batch's last command, or to the last but one, when followed; StepFailed when it is none."""
     try:
         rows = json.loads(text)
-        row = rows[-1] if isinstance(rows, list) else rows
-        ok, data = row["success"], row.get("result")
+        rows = rows if isinstance(rows, list) else [rows]
+        then = _told(rows.pop()) if followed and len(rows) > 1 else None
+        return _told(rows[-1], then)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         said = (noise or text[:_TOLD]).decode("utf-8", "replace").strip() or "nothing"
         raise StepFailed(f"The program that drives the browser gave no answer. It said: {said}") from None
+
+
+def _told(row: dict[str, Any], then: Optional[Told] = None) -> Told:
+    ok, data = row["success"], row.get("result")
     found = {key: value for key, value in data.items() if key != "lifecycle"} if isinstance(data, dict) else {}
     asks = found.get("confirmation_required") is True
     return Told(
@@ -146,6 +160,7 @@ def read_answer(text: bytes, noise: bytes = b"") -> Told:
         error=_text(row, "error") or ("It asks to be confirmed." if asks else ""),
         code=_text(row, "code") or _text(found, "code"),
         warning=_text(row, "warning") or _text(found, "warning"),
+        then=then,
     )
 
 

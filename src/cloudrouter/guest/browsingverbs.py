@@ -10,6 +10,7 @@ from cloudrouter.wire.errors import StepFailed, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Optional
 
     from cloudrouter.guest.browsingfiles import Files
@@ -50,7 +51,7 @@ async def do(session: Session, course: Course, tab: Optional[Tab]) -> Told:
         return await _clipboard(session, course, tab)
     told = await plain(session, course, tab)
     if name == "tab-list":
-        _name_tabs(session, told)
+        await _name_tabs(session, told)
     if name == "download":  # it has led all downloads to a folder of agent-browser's own, also those of a click
         where = {"behavior": "allow", "downloadPath": session.downloads}
         await session.watch.ask_browser("Browser.setDownloadBehavior", **where)
@@ -61,23 +62,22 @@ async def do(session: Session, course: Course, tab: Optional[Tab]) -> Told:
     return told
 
 
-def _name_tabs(session: Session, told: Told) -> None:
+async def _name_tabs(session: Session, told: Told) -> None:
     """Put the titles of now into a list of tabs: agent-browser keeps those of when each tab was made."""
-    tabs = told.data.get("tabs")
+    tabs, titles = told.data.get("tabs"), await session.watch.titles()
     for one in tabs if isinstance(tabs, list) else ():
-        known = session.watch.tabs.get(str(one.get("targetId"))) if isinstance(one, dict) else None
-        if known is not None and known.title:
-            one["title"] = known.title
+        if isinstance(one, dict):
+            one["title"] = titles.get(str(one.get("targetId"))) or one.get("title")
 
 
 def _done(data: dict[str, Any]) -> Told:
     return Told(ok=True, data=data)
 
 
-async def plain(session: Session, course: Course, tab: Optional[Tab]) -> Told:
-    """The step's own command."""
+async def plain(session: Session, course: Course, tab: Optional[Tab], then: Optional[Sequence[str]] = None) -> Told:
+    """The step's own command; then: one more after it."""
     flags, argv = browsingwords.command(course.order.step, course.words, course.order.options)
-    return await session.runner.run(argv, flags=flags, deadline=course.deadline, tab=tab)
+    return await session.runner.run(argv, flags=flags, deadline=course.deadline, tab=tab, then=then)
 
 
 async def _clipboard(session: Session, course: Course, tab: Tab) -> Told:
@@ -177,11 +177,10 @@ async def _fill(session: Session, course: Course, tab: Optional[Tab]) -> Told:
     kind = await _kind(session, course, tab, selector)
     if kind == browsingfields.EDITABLE and tab is not None:
         return await _fill_editable(session, course, tab)
-    told = await plain(session, course, tab)
-    if told.ok and kind == browsingfields.FIELD:
-        held = await session.runner.run(["get", "value", selector], tab=tab)
-        value = held.data.get("value")
-        if held.ok and isinstance(value, str) and value != text:
+    told = await plain(session, course, tab, ["get", "value", selector] if kind == browsingfields.FIELD else None)
+    if told.ok and told.then is not None and told.then.ok:
+        value = told.then.data.get("value")
+        if isinstance(value, str) and value != text:
             course.warnings.append(f"The field holds {value[:100]!r} now, which is not what was filled in.")
     return told
 

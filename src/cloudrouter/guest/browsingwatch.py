@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cloudrouter.guest import cdp
 from cloudrouter.guest.log import describe, log
-from cloudrouter.wire.errors import StepFailed
+from cloudrouter.wire.errors import BrowserDown, StepFailed, TabGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ class Tab:
 
     target: str
     url: str = ""
-    title: str = ""
     opener: str = ""
     session: str = ""
     """By which this connection speaks to it; empty until it is attached."""
@@ -103,9 +102,21 @@ class Watch:
                 return str(one["id"])
         return None
 
+    async def titles(self) -> dict[str, str]:
+        """Target -> what is written on its tab now; no event tells that a page has another title."""
+        answer = await self.ask_browser("Target.getTargets")
+        listed = answer.get("targetInfos")
+        return {
+            str(one.get("targetId")): str(one.get("title") or "")[:TEXT]
+            for one in (listed if isinstance(listed, list) else ())
+            if isinstance(one, dict)
+        }
+
     async def ask(self, tab: Tab, method: str, *, timeout_s: float = cdp.ASK_S, **params: Any) -> dict[str, Any]:
         """Ask one tab."""
         connection = await self.ready()
+        if self.tabs.get(tab.target) is not tab:
+            raise TabGone("The tab was closed.") if tab.gone else BrowserDown("The browser has ended.")
         if not tab.session:
             await self._attach(tab)
         return await connection.ask(method, tab.session, timeout_s=timeout_s, **params)
@@ -138,6 +149,8 @@ class Watch:
         """Whether the tab's page still does anything."""
         try:
             await self.ask(tab, "Runtime.evaluate", timeout_s=1.0, expression="1")
+        except (BrowserDown, TabGone):
+            raise
         except StepFailed:
             return False
         return True
@@ -185,7 +198,6 @@ class Watch:
                 self._do(self._attach(tab))
             if tab is not None:
                 tab.url = str(info.get("url") or "")[:TEXT]
-                tab.title = str(info.get("title") or "")[:TEXT]
         elif event == "targetDestroyed":
             tab = self.tabs.pop(target, None)
             if tab is not None:

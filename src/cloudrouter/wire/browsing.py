@@ -291,3 +291,8 @@ def words_fault(step: Step, given: Iterable[object]) -> Optional[str]:
     if len(words) > most:
         return f"it takes {most} words at most, not {len(words)}"
     return None
+
+
+def is_once(verb: str) -> bool:
+    """Whether a step must not be sent twice: it may change something."""
+    return verb not in STEPS or not STEPS[verb].reads

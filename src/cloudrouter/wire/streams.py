@@ -44,8 +44,8 @@ job.logs and job.attach say {"position": where the log stands after that piece},
 {"gone": {"bytes": n, "position": where it goes on}}. `from` is such a position: who has lost a stream goes on there.
 app.start and app.connect say {"starting": state of the app} when there is something to wait for.
 app.connect then says {"started": {"app": name}} once it is connected.
-browser says {"started": {}}; then the opener sends {"step": {"n", "verb", "words", "options", "session", "timeout_s"}} as
-often as it likes (those of one session are done one after another, sessions go side by side) and {"cancel": {"n"}}.
+browser says {"started": {}}; then the opener sends {"step": {"n", "verb", "words", "options", "session", "timeout_s"}}
+as often as it likes (those of one session are done one after another, sessions go side by side) and {"cancel": {"n"}}.
 Each is answered by {"result": {"n", "data", "warning", "dialog", "file", "url", "duration_ms", "recovered"}} or
 {"result": {"n", "error": {...}}}; a long one by {"part": {"n", "text"}} ... and {"result": {"n", "parts": how many}}:
 their texts together are the JSON of the result. {"eof": true} ends it.

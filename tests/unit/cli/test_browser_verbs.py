@@ -315,19 +315,20 @@ def test_error_when_a_step_fails_then_the_next_command_is_exact(
     assert found.json["error"]["next"] == following.replace(" x", " --session two x")
 
 
-def test_step_when_done_then_is_one_request_with_patience_for_a_browser_that_starts(
+def test_step_when_done_then_is_one_request_with_patience_and_sent_again_only_when_it_reads(
     cli: Cli, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[float] = []
+    asked: list[tuple[float, bool]] = []
 
-    def call(method: str, path: str, body: Any = None, *, timeout: float) -> Any:
+    def call(method: str, path: str, body: Any = None, *, timeout: float, once: bool) -> Any:
         assert (method, path) == STEP
-        asked.append(timeout)
+        asked.append((timeout, once))
         return answer()
 
     monkeypatch.setattr(transport, "call", call)
     assert cli("browser", "click", "x", "@e1", "--timeout", "1m").code == 0
-    assert asked == [660.0]
+    assert cli("browser", "snapshot", "x", "--timeout", "1m").code == 0
+    assert asked == [(660.0, True), (660.0, False)]
 
 
 def test_secret_when_from_stdin_and_there_is_none_then_is_refused(

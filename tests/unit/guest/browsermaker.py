@@ -83,6 +83,9 @@ import json, os, sys, time
 asked = json.load(sys.stdin)
 home, session, sockets = os.environ["HOME"], os.environ["AGENT_BROWSER_SESSION"], os.environ["AGENT_BROWSER_SOCKET_DIR"]
 words = asked[-1]
+before = asked[:-1]
+if words[:2] == ["get", "value"] and before and before[-1][0] == "fill":
+    open(f"{home}/value", "w").write(before[-1][2][:20])
 with open(f"{home}/tool.log", "a") as log:
     log.write(json.dumps({"argv": sys.argv[1:], "asked": asked, "session": session, "cwd": os.getcwd(),
                           "env": dict(os.environ), "began": time.monotonic()}) + "\n")
@@ -159,8 +162,9 @@ def told(machine: Machine) -> list[dict[str, Any]]:
 
 
 def asked(machine: Machine, session: str = "main") -> list[list[str]]:
-    """The commands of a session."""
-    return [one["asked"][-1] for one in told(machine) if one["session"] == session]
+    """The commands of a session, without those that close the pictures' door or look at what a field holds."""
+    runs = [one["asked"] for one in told(machine) if one["session"] == session]
+    return [words for run in runs for words in run if words[:2] not in (["stream", "disable"], ["get", "value"])]
 
 
 def cdp_log(machine: Machine) -> list[dict[str, Any]]:

@@ -93,7 +93,7 @@ async def test_texts_when_they_are_secrets_or_flags_then_are_in_no_argument(surf
     run = told(surfed)[0]
     assert run["argv"] == ["--json", "batch"]
     assert run["cwd"] == "/"
-    assert run["asked"][-1] == ["fill", "#name", "--json"]
+    assert run["asked"] == [["stream", "disable"], ["fill", "#name", "--json"], ["get", "value", "#name"]]
     assert asked(surfed)[-1] == ["eval", " --stdin"]
     assert {"HTTP_PROXY", "https_proxy", "CLOUDROUTER_TOKEN_SHA256"}.isdisjoint(run["env"])
     assert run["env"]["AGENT_BROWSER_PIN_TAB"] == "1"

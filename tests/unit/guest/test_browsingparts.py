@@ -82,6 +82,8 @@ def test_an_address_when_it_is_this_machines_own_then_is_plain_http(address: str
 def test_an_answer_when_it_is_whole_then_loses_the_noise_alone() -> None:
     body = [{"success": True}, {"success": True, "result": {"lifecycle": {}, "url": "u"}, "warning": "w"}]
     assert read_answer(json.dumps(body).encode()) == Told(ok=True, data={"url": "u"}, warning="w")
+    followed = read_answer(json.dumps(body).encode(), followed=True)
+    assert (followed.data, followed.then) == ({}, Told(ok=True, data={"url": "u"}, warning="w"))
     asks = [{"success": True, "result": {"confirmation_required": True}}]
     assert read_answer(json.dumps(asks).encode()).ok is False
 
@@ -106,6 +108,7 @@ def test_an_answer_when_it_is_anything_then_is_an_answer_or_an_error(text: bytes
         ("Missing arguments for: click\nUsage: x", "usage"),
         ("Navigation failed: net::ERR_ABORTED", "step_failed"),
         ("Tab t9 not found; run `agent-browser tab`", "step_failed"),
+        ("CDP response channel closed", "browser_down"),
         ("", "step_failed"),
     ],
 )

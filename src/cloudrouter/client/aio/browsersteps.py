@@ -10,7 +10,7 @@ from cloudrouter.client.aio.link import Link
 from cloudrouter.client.files import Files
 from cloudrouter.client.stepping import StepSettings
 from cloudrouter.client.transport import Transport
-from cloudrouter.wire import routes
+from cloudrouter.wire import browsing, routes
 from cloudrouter.wire.browserapi import MadeFile, StepAnswer
 
 
@@ -30,7 +30,7 @@ class AsyncBrowserSteps:
         NotConfigured when the machine has no browser.
         """
         body = stepping.step_body(self._settings, verb, words, options, timeout)
-        return stepping.read_step(await self._ask("", body, once=stepping.is_once(verb)))
+        return stepping.read_step(await self._ask("", body, once=browsing.is_once(verb)))
 
     async def _ask(self, rest: str, body: dict[str, Any], *, once: bool) -> Any:
         path = routes.browser(self._machine_id, *filter(None, [rest]))
