@@ -75,11 +75,23 @@ BUILT_INS = (
     Template(
         "core",
         BUILT_IN,
-        facts={
-            "description": "Debian 12, Python 3.11, Node 24, build tools: a machine without a template is that",
-            "image": "core",
-        },
+        facts={"description": "Debian 12, Python 3.11, Node 24, build tools", "image": "core"},
         tested="every test of CloudRouter runs in it",
+    ),
+    Template(
+        "desktop",
+        BUILT_IN,
+        facts={"description": "core with a desktop and Chromium", "image": "desktop"},
+        tested="its desktop is typed at and watched in tests",
+    ),
+    Template(
+        "full",
+        BUILT_IN,
+        facts={
+            "description": "desktop with VS Code and JupyterLab: a machine without a template, once it is built",
+            "image": "full",
+        },
+        tested="its apps are used in a real browser in tests",
     ),
 )
 

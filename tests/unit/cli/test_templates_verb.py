@@ -218,12 +218,14 @@ def test_templates_when_listed_then_shows_those_that_count(cli: Cli, own: Path) 
     assert found.out.splitlines()[0].split() == ["NAME", "FROM", "IMAGE", "SIZE", "DESCRIPTION"]
     assert [line.split()[:4] for line in found.out.splitlines()[1:]] == [
         ["core", "built-in", "core", "-"],
+        ["desktop", "built-in", "desktop", "-"],
+        ["full", "built-in", "full", "-"],
         ["web", "user", "node:24", "2"],
     ]
     assert all(image in found.err for image, _ in IMAGES)
     listed = cli("templates", "--json").json
-    assert [one["name"] for one in listed["templates"]] == ["core", "web"]
-    assert listed["templates"][1]["env"] == {"MODE": "test", "TOKEN": "$TOKEN"}
+    assert [one["name"] for one in listed["templates"]] == ["core", "desktop", "full", "web"]
+    assert listed["templates"][3]["env"] == {"MODE": "test", "TOKEN": "$TOKEN"}
     assert listed["images"][0]["image"] == "core"
     assert cli("template", "ls").out == found.out
 
@@ -232,7 +234,7 @@ def test_templates_when_listed_then_shows_those_that_count(cli: Cli, own: Path) 
 def test_templates_when_a_provider_is_named_then_only_those_it_can_make(cli: Cli, own: Path) -> None:
     own.write_text('[a]\nprovider = "qemu"\n[b]\n')
     names = [one["name"] for one in cli("templates", "ls", "-p", "docker", "--json").json["templates"]]
-    assert names == ["b", "core"]
+    assert names == ["b", "core", "desktop", "full"]
 
 
 @pytest.mark.flag("templates show --json")

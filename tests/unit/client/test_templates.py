@@ -60,7 +60,7 @@ def test_same_name_when_in_several_places_then_the_project_wins_and_says_what_it
 
 def test_nothing_when_no_file_is_there_then_the_built_in_ones(tmp_path: Path, env: dict[str, str]) -> None:
     found = templates.read_all(folder(tmp_path), env)
-    assert [one.name for one in found] == ["core"]
+    assert [one.name for one in found] == ["core", "desktop", "full"]
     assert set(found[0].to_json()) == {"name", "source", "path", "hides", "tested", *KEYS}
 
 
