@@ -230,7 +230,7 @@ def main() -> int:
             bench_verbs(table, machine, 5 if quick else STEPS, Path(base))
             bench_batch(table, machine, 2 if quick else 5)
         finally:
-            call([CLI, "delete", "--all", "--yes"], stderr=subprocess.DEVNULL)
+            call([CLI, "uninstall", "--machines", "--volumes", "--state", "--yes"], stderr=subprocess.DEVNULL)
             call([CLI, "server", "stop"], stderr=subprocess.DEVNULL)
     if not quick:
         write(table)
