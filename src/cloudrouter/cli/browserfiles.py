@@ -104,6 +104,8 @@ def run(step: Step, body: dict[str, Any], args: Namespace) -> int:
         body["words"] = machine_paths(step, body["words"], transport, args.machine)
     elif step.takes:
         body["words"] = send(step, body["words"], transport, args.machine)
+    if wish is not None and not wish.in_machine:
+        body["bring"] = True
     answer = browsersteps.ask(transport, args.machine, body)
     saved = None if wish is None else bring(wish, answer, transport, args.machine)
     if saved is not None:
@@ -135,12 +137,15 @@ def bring(wish: Wish, answer: dict[str, Any], transport: Transport, machine: str
     """Fetch what a step has made; `{"path", "bytes"}` of it here, or `{"base64", "bytes"}`, or `{"in_machine"}`."""
     made = answer.get("file")
     source = made.get("path") if isinstance(made, dict) else None
-    if not isinstance(source, str) or not source.startswith("/"):
+    if not isinstance(made, dict) or not isinstance(source, str) or not source.startswith("/"):
         raise Internal(f"`{wish.step.name}` was done, and the machine did not tell where its file is.")
     if wish.in_machine:
         return {"in_machine": source}
+    from cloudrouter.client import madefiles
+
+    came = madefiles.content_of(made.pop("content", None), made.get("size"))
     if wish.local is None or wish.local == STREAM:
-        data = _read(transport, machine, source)
+        data = _read(transport, machine, source) if came is None else came
         if wish.local is None:
             import base64
 
@@ -148,24 +153,40 @@ def bring(wish: Wish, answer: dict[str, Any], transport: Transport, machine: str
         output.flush()
         sys.stdout.buffer.write(data)
         return {"path": STREAM, "bytes": len(data)}
-    size = fetch(transport, machine, source, wish.local, force=wish.may_replace(), private=_is_private(wish.step))
+    private = _is_private(wish.step)
+    size = fetch(transport, machine, source, wish.local, force=wish.may_replace(), private=private, came=came)
     return {"path": wish.local, "bytes": size}
 
 
-def fetch(transport: Transport, machine: str, source: str, local: str, *, force: bool, private: bool) -> int:
-    """Bring one file from the machine to this path, whole or not at all; how large it is."""
-    from cloudrouter.client import transfer
-
+def fetch(
+    transport: Transport,
+    machine: str,
+    source: str,
+    local: str,
+    *,
+    force: bool,
+    private: bool,
+    came: bytes | None = None,
+) -> int:
+    """Bring one file from the machine to this path, whole or not at all; how large it is. came: its content."""
     beside = f"{local}.{os.urandom(4).hex()}.part"
     try:
-        report = transfer.download(transport, machine, source, beside, kind="file")
+        if came is None:
+            from cloudrouter.client import transfer
+
+            size = int(transfer.download(transport, machine, source, beside, kind="file")["bytes"])
+        else:
+            from cloudrouter.client import madefiles
+
+            madefiles.write(came, beside)
+            size = len(came)
         # The machine has no say in who may read it here.
         os.chmod(beside, 0o600 if private else 0o666 & ~_umask())
         placing.put(beside, local, force=force)
     finally:
         if os.path.lexists(beside):
             os.unlink(beside)
-    return int(report["bytes"])
+    return size
 
 
 def _read(transport: Transport, machine: str, source: str) -> bytes:

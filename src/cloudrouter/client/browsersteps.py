@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from cloudrouter.client import router, stepping, transfer
+from cloudrouter.client import madefiles, router, stepping, transfer
 from cloudrouter.client.files import Files
 from cloudrouter.client.stepping import StepSettings
 from cloudrouter.client.transport import NotListening
@@ -51,12 +51,21 @@ class BrowserSteps:
 
     def _fetch(self, made: MadeFile, local: str | os.PathLike[str]) -> str:
         """Bring what a step has made; where it is now."""
+        data = madefiles.content_of(made.content, made.size)
+        if data is not None:
+            madefiles.write(data, os.fspath(local))
+            return os.fspath(local)
         report = transfer.download(self._client.transport, self._machine_id, made.path, os.fspath(local), kind="file")
         return str(report["path"])
 
     def _content(self, answer: StepAnswer, path: str | os.PathLike[str] | None) -> bytes:
         """The bytes of what a step has made, which are written to path as well."""
         made = stepping.made_file(answer)
+        data = madefiles.content_of(made.content, made.size)
+        if data is not None:
+            if path is not None:
+                madefiles.write(data, stepping.file_target(path))
+            return data
         if path is None:
             return Files(self._client.transport, self._machine_id).read(made.path)
         with open(self._fetch(made, stepping.file_target(path)), "rb") as file:

@@ -61,16 +61,27 @@ class StepSettings:
 
 
 def step_body(
-    settings: StepSettings, verb: str, words: Iterable[object], options: Mapping[str, object], timeout: float | None
+    settings: StepSettings,
+    verb: str,
+    words: Iterable[object],
+    options: Mapping[str, object],
+    timeout: float | None,
+    *,
+    bring: bool = True,
 ) -> dict[str, Any]:
-    """The body of `POST .../browser`. Words may be numbers; options that are None or False are left out."""
+    """The body of `POST .../browser`. Words may be numbers; options that are None or False are left out.
+
+    bring: have a small file that the step makes in its answer.
+    """
     given = [str(word) for word in words if word is not None]
+    brings = {"bring": True} if bring and verb in STEPS and STEPS[verb].gives else {}
     return {
         "verb": verb,
         "words": given,
         "options": {name.replace("_", "-"): _value(one) for name, one in options.items() if _is_given(one)},
         "session": settings.session,
         "timeout_s": settings.timeout_s if timeout is None else float(timeout),
+        **brings,
     }
 
 
@@ -210,12 +221,12 @@ def _batch_step(index: int, step: BatchStep, settings: StepSettings) -> dict[str
         verb = given.pop("verb", None)
         if given or not isinstance(verb, str) or not isinstance(options, Mapping) or isinstance(words, str):
             raise _no_step(index)
-        body = step_body(settings, verb, words, options, timeout)
+        body = step_body(settings, verb, words, options, timeout, bring=False)
         return {**body, "session": session}
     if isinstance(step, str) or not step:
         raise _no_step(index)
     verb, *rest = step
-    return {**step_body(settings, str(verb), rest, {}, None), "session": None}
+    return {**step_body(settings, str(verb), rest, {}, None, bring=False), "session": None}
 
 
 def _no_step(index: int) -> UsageError:

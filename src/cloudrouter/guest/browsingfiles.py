@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import os
 import secrets
 import shutil
@@ -35,8 +36,11 @@ class Files:
             os.mkdir(folder, 0o700)
         return f"{folder}/{name}"
 
-    def made(self, account: Account, path: str, *, own: bool = False) -> dict[str, Any]:
-        """What a step has made there; StepFailed when there is nothing. own: the caller named it, so its mode stays."""
+    def made(self, account: Account, path: str, *, own: bool = False, bring: int = 0) -> dict[str, Any]:
+        """What a step has made there; StepFailed when there is nothing. own: the caller named it, so its mode stays.
+
+        bring: with its content in base64, when it has no more bytes than that.
+        """
         with rights.of(account):
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -48,9 +52,11 @@ class Files:
                     raise StepFailed("What the browser made is no file.")
                 if not own:
                     os.fchmod(fd, 0o600)
+                content = _read_whole(fd, facts.st_size) if facts.st_size <= bring else None
             finally:
                 os.close(fd)
-        return {"path": path, "size": facts.st_size, "name": os.path.basename(path)}
+        found: dict[str, Any] = {"path": path, "size": facts.st_size, "name": os.path.basename(path)}
+        return found if content is None else {**found, "content": binascii.b2a_base64(content, newline=False).decode()}
 
     def _forget_old(self) -> None:
         kept = total = 0
@@ -58,6 +64,14 @@ class Files:
             kept, total = kept + 1, total + size
             if kept >= KEPT or total > KEPT_BYTES:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_whole(fd: int, size: int) -> Optional[bytes]:
+    """The file's bytes; None where it is not as long as it was, for then somebody writes to it."""
+    data = b""
+    while len(data) <= size and (piece := os.read(fd, size + 1 - len(data))):
+        data += piece
+    return data if len(data) == size else None
 
 
 def check_given(account: Account, path: str) -> None:

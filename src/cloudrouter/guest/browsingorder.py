@@ -35,6 +35,8 @@ class Order:
     options: dict[str, Any]
     session: str
     timeout_s: float
+    bring: bool = False
+    """The file that it makes is wanted in the answer."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def read(body: object) -> Order:
     options = browsingwords.check(step, words, body.get("options") or {})
     for word in (*words, *(value for value in options.values() if isinstance(value, str))):
         _check_text(word)
-    return Order(step, words, options, session, _timeout(body.get("timeout_s", DEFAULT_TIMEOUT_S)))
+    timeout_s = _timeout(body.get("timeout_s", DEFAULT_TIMEOUT_S))
+    return Order(step, words, options, session, timeout_s, body.get("bring") is True)
 
 
 def _check_text(word: str) -> None:

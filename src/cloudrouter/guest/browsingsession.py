@@ -12,7 +12,7 @@ from cloudrouter.guest.browsingorder import Answer
 from cloudrouter.guest.browsingrun import Crashed, Runner
 from cloudrouter.guest.browsingwatch import PASSING
 from cloudrouter.guest.environment import find_account, rfc3339
-from cloudrouter.wire.browsing import MAIN
+from cloudrouter.wire.browsing import BRING_LIMIT, MAIN
 from cloudrouter.wire.errors import BrowserDown, StepFailed
 
 TYPE_CHECKING = False
@@ -107,11 +107,15 @@ class Session:
             data,
             warning=" ".join([*course.warnings, *([warning] if warning else [])]) or None,
             dialog=tab.dialog if tab is not None else None,
-            file=self._files.made(self.account(), course.path, own=course.own_path) if course.path else None,
+            file=self._made(course) if course.path else None,
             url=self._url_of(data, tab),
             duration_ms=round((time.monotonic() - began) * 1000),
             recovered=course.recovered,
         )
+
+    def _made(self, course: Course) -> dict[str, Any]:
+        limit = BRING_LIMIT if course.order.bring else 0
+        return self._files.made(self.account(), course.path, own=course.own_path, bring=limit)
 
     async def _try(self, course: Course, up: Callable[[], Awaitable[None]]) -> tuple[dict[str, Any], str]:
         await up()

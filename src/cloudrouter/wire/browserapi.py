@@ -30,6 +30,8 @@ class Step:
     """None: the batch's, or `main`."""
     timeout_s: float = DEFAULT_TIMEOUT_S
     """Seconds that the step itself may take; what it has to wait for first does not count."""
+    bring: bool = False
+    """Have the content of the file that it makes in the answer, where that has no more than BRING_LIMIT bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class MadeFile:
     size: int
     name: str
     """What the page or the browser would call it; not to be trusted as a path."""
+    content: Optional[str] = None
+    """Its bytes in base64, where it was to be brought and is small enough."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 WORDS_MOST = 64
 STEPS_MOST = 1000
 """Steps in one batch."""
+BRING_LIMIT = 2 * 1024 * 1024
+"""The largest file of a step that comes in its answer, in bytes; a larger one is fetched."""
 APP = "browser"
 """The app that a step starts where it does not run."""
 FOLDER = "/run/cloudrouter/browser"

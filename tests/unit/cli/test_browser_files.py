@@ -28,6 +28,20 @@ def test_screenshot_when_a_file_is_named_then_it_is_there_and_its_name_printed(c
     assert (browser.step["words"], browser.fetched) == ([], ["/run/out/1/made"])
 
 
+def test_screenshot_when_it_came_with_the_answer_then_is_not_fetched(cli: Cli, browser: FakeBrowser) -> None:
+    content = base64.b64encode(PNG).decode()
+    browser.says(answer(file={"path": "/run/out/1/made", "size": len(PNG), "name": "made", "content": content}))
+    said = cli("browser", "screenshot", "x", "page.png", "--json").json
+    assert (Path("page.png").read_bytes(), os.listdir(), browser.fetched) == (PNG, ["page.png"], [])
+    assert "content" not in said["file"]
+    assert browser.step["bring"] is True
+    assert base64.b64decode(cli("browser", "screenshot", "x").out) == PNG
+    assert cli("browser", "state-save", "x", "state.json").code == 0
+    assert Path("state.json").stat().st_mode & 0o777 == 0o600
+    assert cli("browser", "screenshot", "x", "/home/user/p.png", "--in-machine").code == 0
+    assert "bring" not in browser.steps[-1]
+
+
 def test_screenshot_when_no_file_is_named_then_is_base64_on_stdout(cli: Cli, browser: FakeBrowser) -> None:
     found = cli("browser", "screenshot", "x")
     assert (base64.b64decode(found.out), os.listdir()) == (PNG, [])

@@ -30,7 +30,7 @@ from cloudrouter import (
 from cloudrouter.client import stepping
 from cloudrouter.wire.browserapi import Dialog, FailedStep, MadeFile, StepAnswer
 from cloudrouter.wire.browsing import FOLDER, STEPS
-from cloudrouter.wire.errors import CODES
+from cloudrouter.wire.errors import CODES, TransferFailed
 
 Make = Callable[..., FakeRouter]
 ID = "cr_7k2m9xqd"
@@ -252,6 +252,25 @@ def test_what_a_step_makes_comes_as_bytes_and_as_a_file(
     with pytest.raises(UsageError, match="is a folder"):
         how(router, lambda b: getattr(b, name)(tmp_path))
     assert script.bodies[0]["words"] == []
+
+
+@both
+def test_what_came_with_the_answer_is_not_fetched_and_what_came_in_part_is(
+    how: How, script: Script, router: FakeRouter, tmp_path: Path
+) -> None:
+    file = {"path": "/nowhere/made", "size": 2, "name": "x", "content": "aGk="}
+    script.answer = {"file": file}
+    assert how(router, lambda b: b.pdf(tmp_path / "out.pdf")) == b"hi"
+    assert (tmp_path / "out.pdf").read_bytes() == b"hi"
+    assert how(router, lambda b: b.screenshot()) == b"hi"
+    assert how(router, lambda b: b.download("#a", tmp_path / "sub")) == str(tmp_path / "sub")
+    assert [body["bring"] for body in script.bodies] == [True, True, True]
+    with pytest.raises(TransferFailed, match="cannot be written"):
+        how(router, lambda b: b.pdf(tmp_path / "missing" / "out.pdf"))
+    made = script.root / "made"
+    made.write_bytes(b"whole")
+    script.answer = {"file": {**file, "path": str(made), "content": "aGk", "size": 5}}
+    assert how(router, lambda b: b.pdf()) == b"whole"
 
 
 @both

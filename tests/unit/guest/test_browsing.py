@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -316,6 +317,15 @@ async def test_a_file_that_a_step_makes_then_lies_in_a_folder_of_its_own_for_the
         *("--screenshot-format", "jpeg", "--screenshot-quality", "5"),
         "batch",
     ]
+
+
+async def test_a_file_that_is_to_be_brought_then_comes_with_the_answer(surfed: Machine) -> None:
+    async with channel(surfed) as steps:
+        plain = (await steps.do("screenshot"))["file"]
+        brought = (await steps.do("screenshot", bring=True))["file"]
+    assert "content" not in plain
+    with open(brought["path"], "rb") as file:
+        assert base64.b64decode(brought["content"]) == file.read()
 
 
 async def test_files_that_are_given_when_they_are_none_then_are_refused_before_the_browser_hears_of_them(

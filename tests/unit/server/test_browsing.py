@@ -239,6 +239,31 @@ async def test_an_answer_of_the_wrong_kind_is_an_error_of_ours(here: Surf, said:
         await step(here, "click", "@e1")
 
 
+@pytest.mark.parametrize(
+    ("content", "size", "kept"),
+    [
+        ("aGk=", 2, True),
+        ("aGk=", 3, False),
+        ("aG=k", 2, False),
+        ("aG k", 3, False),
+        (b"aGk=".hex(), 2, False),
+        (5, 2, False),
+        ("", 0, True),
+        ("aGlhaGk=", 5, False),
+    ],
+    ids=str,
+)
+async def test_a_files_content_is_handed_on_only_when_it_is_all_of_it(
+    here: Surf, monkeypatch: pytest.MonkeyPatch, content: Any, size: int, kept: bool
+) -> None:
+    monkeypatch.setattr(browsing, "BRING_LIMIT", 4)
+    file = {"path": "/x", "size": size, "name": "x", "content": content}
+    here.guest.act = lambda talk, asked: talk.answer(asked, file=file)
+    answer = await step(here, "screenshot", bring=True)
+    assert answer.file is not None
+    assert answer.file.content == (content if kept else None)
+
+
 async def test_small_things_of_the_wrong_kind_are_left_out(here: Surf) -> None:
     file = {"path": "/x", "size": 1, "name": "../../etc/pass\x1b[1mwd"}
     here.guest.act = lambda talk, asked: talk.answer(

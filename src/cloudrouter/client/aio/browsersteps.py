@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from cloudrouter.client import stepping, transfer
+from cloudrouter.client import madefiles, stepping, transfer
 from cloudrouter.client.aio.link import Link
 from cloudrouter.client.files import Files
 from cloudrouter.client.stepping import StepSettings
@@ -45,6 +45,10 @@ class AsyncBrowserSteps:
     async def _fetch(self, made: MadeFile, local: str | os.PathLike[str]) -> str:
         """Bring what a step has made; where it is now."""
         target = os.fspath(local)
+        data = madefiles.content_of(made.content, made.size)
+        if data is not None:
+            await self._link.in_thread(lambda _: madefiles.write(data, target))
+            return target
         report = await self._link.in_thread(
             lambda transport: transfer.download(transport, self._machine_id, made.path, target, kind="file")
         )
@@ -53,8 +57,13 @@ class AsyncBrowserSteps:
     async def _content(self, answer: StepAnswer, path: str | os.PathLike[str] | None) -> bytes:
         """The bytes of what a step has made, which are written to path as well."""
         made = stepping.made_file(answer)
+        data = madefiles.content_of(made.content, made.size)
 
         def read(transport: Transport) -> bytes:
+            if data is not None:
+                if path is not None:
+                    madefiles.write(data, stepping.file_target(path))
+                return data
             if path is None:
                 return Files(transport, self._machine_id).read(made.path)
             target = stepping.file_target(path)

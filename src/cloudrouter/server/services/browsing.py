@@ -128,7 +128,7 @@ class Browsing:
         if isinstance(failure, _NO_EVIDENCE):
             return None, None
         session = wanted["session"]
-        picture = await self._look(row, Step("screenshot", session=session, timeout_s=EVIDENCE_S))
+        picture = await self._look(row, Step("screenshot", session=session, timeout_s=EVIDENCE_S, bring=True))
         options = {"interactive": True}
         outline = await self._look(row, Step("snapshot", options=options, session=session, timeout_s=EVIDENCE_S))
         text = outline.data.get("snapshot") if outline is not None else None

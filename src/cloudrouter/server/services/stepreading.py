@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 from typing import Any
 
@@ -55,6 +56,8 @@ def checked(asked: Step, *, session: str = MAIN) -> dict[str, Any]:
         "session": chosen,
         "timeout_s": asked.timeout_s,
     }
+    if asked.bring:
+        wanted["bring"] = True
     if len(json.dumps(wanted)) > browsing.REQUEST_LIMIT:
         raise UsageError(
             f"The step {asked.verb} is longer than {browsing.REQUEST_LIMIT} bytes.",
@@ -180,7 +183,18 @@ def _file(said: Any) -> MadeFile | None:
         raise Internal("The machine did not say where the file is that the step has made.")
     if type(size) is not int or size < 0:
         raise Internal("The machine did not say how long the file is that the step has made.")
-    return MadeFile(path, size, _file_name(name))
+    return MadeFile(path, size, _file_name(name), _content(said.get("content"), size))
+
+
+def _content(said: Any, size: int) -> str | None:
+    """A file's bytes in base64; None, and it is fetched, where they are not all of it."""
+    if not isinstance(said, str) or size > browsing.BRING_LIMIT or len(said) != 4 * -(-size // 3):
+        return None
+    try:
+        whole = len(binascii.a2b_base64(said, strict_mode=True)) == size
+    except ValueError:
+        return None
+    return said if whole else None
 
 
 def _file_name(name: Any) -> str:
