@@ -188,6 +188,14 @@ async def test_a_machine_without_a_browser_is_told_as_that(here: Surf, code: str
         await step(here, "open", "http://x/")
 
 
+async def test_a_machine_whose_guest_is_older_is_told_as_that(here: Surf) -> None:
+    here.guest.opening = {"error": {"code": "usage", "message": "There is no operation 'browser'."}}
+    here.guest.apps = ["desktop", "browser"]
+    with pytest.raises(NotConfigured, match="was made by an older CloudRouter") as caught:
+        await step(here, "open", "http://x/")
+    assert "--image desktop" in caught.value.next
+
+
 async def test_a_machine_that_does_not_run_is_told_as_that(here: Surf) -> None:
     for state in (states.STOPPING, states.STOPPED):
         await here.context.set(here.machine, state=state)

@@ -83,6 +83,12 @@ def test_a_body_of_the_wrong_shape_is_refused(told: Ground, body: Any, said: str
     assert not told.guest.steps
 
 
+def test_a_path_that_the_router_does_not_know_is_told_with_what_helps(told: Ground) -> None:
+    with pytest.raises(NotFound, match="has no such path") as caught:
+        told.post({}, "of-a-later-version")
+    assert ("older checkout" in caught.value.fix, caught.value.next) == (True, "cloudrouter server stop")
+
+
 def test_a_machine_that_is_not_there_is_not_found(told: Ground) -> None:
     with pytest.raises(NotFound):
         told.transport.call("POST", routes.browser("cr_aaaaaaaa"), {"verb": "url"})

@@ -34,6 +34,9 @@ EVIDENCE_S = 10.0
 _NO_EVIDENCE = (DialogOpen, BrowserDown, Unreachable, NotConfigured, NotRunning)
 """Failures behind which the page cannot be looked at."""
 
+_NO_OPERATION = "There is no operation"
+"""What a guest says of an operation that it is too old for."""
+
 log = structlog.get_logger("browser")
 
 
@@ -112,6 +115,12 @@ class Browsing:
         apps = await self._apps(row)
         if apps is None or browsing.APP not in apps:
             raise no_browser(row.id) from error
+        if _NO_OPERATION in error.message:
+            raise NotConfigured(
+                f"{row.id} was made by an older CloudRouter: its browser is for people and programs, not for verbs.",
+                fix="Start a new machine; this one goes on as it is, and `vnc` shows its desktop.",
+                next="cloudrouter start --image desktop",
+            ) from error
 
     async def _apps(self, row: Row) -> set[str] | None:
         """The machine's apps; None where its guest is from before there were any."""
