@@ -163,6 +163,7 @@ async def test_an_app_when_it_has_crashed_and_nobody_knows_yet_then_who_connects
     os.kill(holder, signal.SIGSTOP)  # who would tell how it ended
     os.kill(first["pid"], signal.SIGKILL)
     try:
+        await until(lambda: not alive(first["pid"]))  # as long as it is not, it may still answer
         connecting = asyncio.ensure_future(say(own, "one", b"hello"))
         await until_app(own, "one", clients=1)
         assert (await app_of(own, "one"))["state"] == "running"
