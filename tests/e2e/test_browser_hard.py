@@ -328,6 +328,47 @@ def test_ref_when_the_page_has_gone_on_then_is_stale_and_the_next_command_is_nam
     assert (fault["code"], fault["next"]) == ("stale_ref", f"cloudrouter browser snapshot -i {me.machine}")
 
 
+def test_ref_when_a_page_calls_itself_another_then_is_not_taken_for_its_namesake(me: Surfer) -> None:
+    me.visit("form.html")
+    button = me.ref("button", "Greet")
+    me.eval("history.replaceState(null, '', '?typed=something')")
+    me.say("click", button)  # still the same page
+    me.eval("document.getElementById('greet').outerHTML = '<button onclick=\"document.title=1\">Greet</button>'")
+    me.eval("history.pushState(null, '', '/second.html')")
+    assert me.fault("click", button)["code"] == "stale_ref"
+    assert me.say("title") == "Form"
+    me.say("click", me.ref("button", "Greet"))
+    assert me.say("title") == "1"
+
+
+def test_ref_when_its_element_is_gone_then_is_stale(me: Surfer) -> None:
+    me.visit("form.html")
+    button = me.ref("button", "Greet")
+    me.eval("document.getElementById('greet').remove()")
+    assert me.fault("click", button)["code"] == "stale_ref"
+
+
+def test_open_when_the_server_has_no_such_page_then_says_so(me: Surfer) -> None:
+    assert me.data("open", f"{HOME}/form.html")["status"] == 200
+    done = me.run("open", f"{HOME}/no-such-page.html")
+    assert (done.code, "The server answered 404." in done.err_text) == (0, True)
+
+
+def test_faults_when_nothing_is_there_then_say_where_and_what_helps(me: Surfer) -> None:
+    refused = me.fault("open", "http://localhost:9")
+    assert ("ERR_CONNECTION_REFUSED" in refused["message"], refused["next"]) == (
+        True,
+        f"cloudrouter ports {me.machine}",
+    )
+    me.visit("form.html")
+    late = me.fault("wait", "--text", "Never", "--timeout", "1s")
+    assert "`wait --text Never`: it was not done within 1 s." in late["message"]
+    assert f"The page is at {HOME}/form.html." in late["message"]
+    assert me.fault("tab-switch", "t999")["next"] == f"cloudrouter browser tab-list {me.machine}"
+    assert "No dialog is open" in me.fault("dialog-accept")["fix"]
+    assert "in a frame" in me.fault("click", "#nothing")["fix"]
+
+
 def test_batch_when_a_dialog_stops_it_then_the_dialog_is_told(me: Surfer) -> None:
     steps = [["open", f"{HOME}/dialogs.html"], ["click", "#confirm"], ["get-text", "#said"], ["title"]]
     began = time.monotonic()

@@ -194,6 +194,8 @@ def test_check_and_uncheck_when_given_a_box_then_it_is_ticked_or_not(me: Surfer)
     me.say("check", "#terms")
     me.say("uncheck", "#news")
     assert (me.say("is-checked", "#terms"), me.say("is-checked", "#news")) == ("true", "false")
+    assert me.fault("check", "h1")["code"] == "not_a_field"
+    assert me.fault("uncheck", me.ref("heading", "Sign up"))["code"] == "not_a_field"
 
 
 def test_scroll_when_given_pixels_then_the_page_or_the_element_moves_by_them(me: Surfer) -> None:
@@ -333,6 +335,9 @@ def test_read_when_asked_then_is_the_text_without_markup(me: Surfer) -> None:
     me.visit("index.html")
     assert "Pages for" in me.say("read")
     assert "<em>" not in me.say("read")
+    me.visit("form.html")
+    assert "Sign up" in me.say("read")
+    assert "hidden text" not in me.say("read")
 
 
 def test_url_and_title_when_asked_then_are_the_pages(me: Surfer) -> None:

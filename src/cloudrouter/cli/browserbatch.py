@@ -38,11 +38,11 @@ def run(args: Namespace) -> int:
             one["saved"] = browserfiles.bring(plan.wish, one, transport, args.machine)
     if answer.get("failed") is not None:
         _save_picture(answer, picture, transport, args.machine)
+    error = _failure(plans, answer, args.machine, session)
     if args.json:
-        output.say_json(answer)
+        output.say_json(answer if error is None else {**answer, "error": error.to_json()})
     else:
         _tell(plans, answer, args.machine, session)
-    error = _failure(plans, answer, args.machine, session)
     if error is None:
         return 0
     output.show_error(error)

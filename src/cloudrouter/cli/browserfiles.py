@@ -127,7 +127,8 @@ def _show(answer: dict[str, Any], saved: dict[str, Any] | None, *, json: bool) -
     elif saved.get("path") != STREAM:
         output.say(output.escape(saved.get("path") or saved["in_machine"]))
         if "bytes" in saved:
-            output.note(f"{saved['bytes'] // 1024 + 1} KiB")
+            size = int(saved["bytes"])
+            output.note(f"{size // 1024 + 1} KiB" if size >= 1024 else f"{size} bytes")
 
 
 # -- from the machine -----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ class Plan:
         self.step = step
         self.body = body
         self.in_machine = in_machine
-        self.shown = _shown(step, body["words"])
+        self.shown = _shown(step, body["words"], body["options"])
         """The verb and the words that are no secret."""
         self.wish = self._wish(force=force) if step.gives else None
 
@@ -163,7 +163,7 @@ def _body(step: Step, words: list[Any], options: dict[str, Any], session: Any, a
     }
 
 
-def _shown(step: Step, words: list[str]) -> str:
+def _shown(step: Step, words: list[str], options: dict[str, Any]) -> str:
     """`click @e2`: without words that may be a secret."""
     open_words = {"find": 3 + (words[:1] == ["nth"]), "eval": 1, "select": len(words)}.get(step.name, 0)
     kept = []
@@ -171,4 +171,6 @@ def _shown(step: Step, words: list[str]) -> str:
         name = browsersteps.bare(step.words[min(at, len(step.words) - 1)]) if step.words else ""
         if name not in browsersteps.SECRETS or at < open_words:
             kept.append(output.cut(output.escape(word), 60))
+    if step.name == "wait":
+        kept += [output.cut(output.escape(f"--{name} {value}"), 60) for name, value in options.items()]
     return " ".join([step.name, *kept])

@@ -298,7 +298,7 @@ def advised(error: CloudRouterError, machine: str, session: str) -> CloudRouterE
     if error.code in FIXES:
         fix, verb = FIXES[error.code]
         error.fix = error.fix or fix
-        error.next = command(verb, machine, session)
+        error.next = error.next or command(verb, machine, session)
     elif error.code == "timed_out" and not error.next:
         error.next = command("screenshot", machine, session) + " page.png"
     return error

@@ -18,7 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
+    from cloudrouter.guest.browsingorder import Order
     from cloudrouter.guest.browsingtool import Told
+    from cloudrouter.guest.browsingwatch import Tab
     from cloudrouter.wire.browsing import Step
 
 ERROR_LETTERS = 2000
@@ -26,6 +28,8 @@ _STALE = (
     "Unknown ref",
     "Ref not found",
     "stale",
+    "Stale ref",
+    "Could not locate element with role=",
     "Could not resolve ref",
     "No node with given id",
     "Could not find node",
@@ -114,6 +118,17 @@ def timed_out(timeout_s: float) -> TimedOut:
         fix="Look at the page, or give it more time: --timeout.",
         next="cloudrouter browser screenshot ID page.png",
     )
+
+
+def with_place(error: TimedOut, order: Order, tab: Optional[Tab]) -> TimedOut:
+    """With what was waited for and where the page is. Of other verbs than `wait` the words may be secrets."""
+    waited = order.step.name == "wait"
+    words = [*order.words, *(f"--{name} {value}" for name, value in order.options.items())] if waited else []
+    what = " ".join([order.step.name, *words])[:200]
+    error.message = f"`{what}`: {error.message[:1].lower()}{error.message[1:]}"
+    if tab is not None and tab.url:
+        error.message += f" The page is at {tab.url[:300]}."
+    return error
 
 
 def dialog_open(dialog: Optional[dict[str, str]]) -> DialogOpen:

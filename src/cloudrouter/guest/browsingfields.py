@@ -54,6 +54,46 @@ SELECT_ALL = (
 )
 
 
+BOX = (
+    "(function (selector) { let found; try { found = document.querySelector(selector) } catch (error) { return null } "
+    "if (!found) return null; const box = 'input[type=checkbox], input[type=radio]', role = found.getAttribute('role');"
+    " const ticks = found.matches(box) || found.querySelector(box) || (found.control && found.control.matches(box)) ||"
+    " found.closest('label') || /^(checkbox|radio|switch|menuitemcheckbox|menuitemradio|option|treeitem)$/.test(role);"
+    " const type = found.tagName === 'INPUT' ? ' type=' + found.type : '';"
+    " return {ticks: Boolean(ticks), what: '<' + found.tagName.toLowerCase() + type + '>'} })"
+)
+"""Whether what a CSS selector finds in the page itself can be ticked; null where it finds nothing, or is none."""
+STATUS = "({status: (performance.getEntriesByType('navigation')[0] || {}).responseStatus || 0})"
+"""The HTTP status of the page itself; 0 where there is none, as for a file."""
+_BOXES = (
+    "checkbox",
+    "radio",
+    "switch",
+    "menuitemcheckbox",
+    "menuitemradio",
+    "option",
+    "treeitem",
+    "LabelText",
+    "generic",
+)
+
+
+def may_tick(selector: str, refs: dict[str, Any]) -> bool:
+    """Whether a ref is a box, as far as the snapshot tells."""
+    known = refs.get(selector.lstrip("@"))
+    role = known.get("role") if isinstance(known, dict) else None
+    return not isinstance(role, str) or role in _BOXES
+
+
+def no_box(selector: str, what: str) -> NotAField:
+    """The error of ticking something that is no box."""
+    return NotAField(
+        f"{selector[:200]} is no box that can be ticked: it is {what[:100]}.",
+        fix="Choose a checkbox, a radio button or a switch of the snapshot.",
+        next="cloudrouter browser snapshot -i ID",
+    )
+
+
 def is_there(found: dict[str, Any], box: dict[str, Any]) -> bool:
     """Whether what has the focus lies where the selector's element does: else that cannot have the focus at all."""
     mine, scroll = found.get("box"), found.get("scroll")

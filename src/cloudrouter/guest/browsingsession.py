@@ -6,14 +6,14 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
-from cloudrouter.guest import browsingdevices, browsingfaults, browsingverbs
+from cloudrouter.guest import browsingdevices, browsingfaults, browsingrefs, browsingverbs
 from cloudrouter.guest.browsingbinding import Binding
 from cloudrouter.guest.browsingorder import Answer
 from cloudrouter.guest.browsingrun import Crashed, Runner
 from cloudrouter.guest.browsingwatch import PASSING
 from cloudrouter.guest.environment import find_account, rfc3339
 from cloudrouter.wire.browsing import BRING_LIMIT, MAIN
-from cloudrouter.wire.errors import BrowserDown, StepFailed
+from cloudrouter.wire.errors import BrowserDown, StepFailed, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class Session:
         self._steps = 0
         self._browser = ""
         self._view: Optional[browsingdevices.View] = None
-        self._at = ("", "")
+        self._here = self._page = ""
         self.refs: dict[str, Any] = {}
-        """Of the last snapshot, while the page is the same."""
+        """Of the snapshots since the session is at this page."""
         self.own: set[str] = set()
         """The tabs that it has been at and has opened."""
         self.downloads = tool.downloads
@@ -88,6 +88,8 @@ class Session:
         again = course.order.step.reads or course.order.step.name == "open"
         try:
             data, warning = await self._try(course, up)
+        except TimedOut as error:
+            raise browsingfaults.with_place(error, course.order, self.tab()) from None
         except BrowserDown as error:
             await self.watch.close()  # it may not know yet
             await up()
@@ -126,6 +128,9 @@ class Session:
                 await self._revive(tab, course)
             await self._check_dialog(tab, course)
             await self._show(tab)
+            if browsingrefs.page_of(tab.url) != self._page:
+                self.refs = {}
+        browsingrefs.check(course.order, self.refs)
         before = set(self.watch.tabs)
         browsingverbs.place_files(self, course, self._files)
         told = await self._act(course, tab)
@@ -235,14 +240,14 @@ class Session:
                 course.warnings.append("The page opened a new tab, and the session is at it now.")
         here = self.binding.target(self.account())
         self.own.add(here)
-        url = self._url_of(told.data, self.tab()) or ""
+        tab = self.tab()
+        page = browsingrefs.page_of(tab.url if tab is not None else self._url_of(told.data, None) or "")
+        if (here, page) != (self._here, self._page):
+            self.refs = {}
+        self._here, self._page = here, page
         if name == "snapshot":
             browsingverbs.shorten(course, told.data)
-            found = told.data.get("refs")
-            self.refs = found if isinstance(found, dict) else {}
-        elif (here, url) != self._at:
-            self.refs = {}
-        self._at = (here, url)
+        self.refs = {**self.refs, **browsingrefs.of_answer(name, told.data)}
 
     async def _go_on(self, told: Told) -> None:
         """After its tab was closed: to another of its own, and without a name to any that is in front."""

@@ -10,7 +10,7 @@ from cloudrouter.wire.errors import StepFailed, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Any, Optional
 
     from cloudrouter.guest.browsingfiles import Files
@@ -41,10 +41,8 @@ async def do(session: Session, course: Course, tab: Optional[Tab]) -> Told:
         return _done(view.told() if view is not None else {"off": True})
     if name.startswith("dialog-") and tab is not None and tab.dialog is not None:
         return await _answer_dialog(session, course, tab)
-    if name == "wait":
-        return await _wait(session, course, tab)
-    if name == "fill":
-        return await _fill(session, course, tab)
+    if name in _OWN:
+        return await _OWN[name](session, course, tab)
     if name in PERMISSIONS:
         await session.watch.ask_browser("Browser.setPermission", permission=PERMISSIONS[name], setting="granted")
     if name in CLIPBOARD and tab is not None:
@@ -58,8 +56,50 @@ async def do(session: Session, course: Course, tab: Optional[Tab]) -> Told:
     if name == "open" and browsingfaults.is_gone(told):
         course.warnings.append("The session's tab was closed; this is a new one.")
         target = course.words[0] if course.words else BLANK
-        return await session.runner.run(["tab", "new", target], deadline=course.deadline)
+        told = await session.runner.run(["tab", "new", target], deadline=course.deadline)
+        tab = session.tab()
+    if name in ("open", "reload") and told.ok and tab is not None:
+        await _tell_status(session, course, tab, told)
     return told
+
+
+async def _tell_status(session: Session, course: Course, tab: Tab, told: Told) -> None:
+    """What the server said of the page: an error page looks like any other."""
+    found = await _see(session, tab, browsingfields.STATUS)
+    status = found.get("status") if found is not None else None
+    if isinstance(status, int) and status > 0:
+        told.data["status"] = status
+        if status >= 400:
+            course.warnings.append(f"The server answered {status}.")
+
+
+async def _read(session: Session, course: Course, tab: Optional[Tab]) -> Told:
+    """The text as it is laid out: agent-browser's own reading has what is hidden too."""
+    if tab is None:
+        return await plain(session, course, tab)
+    left = max(0.1, course.deadline - asyncio.get_running_loop().time())
+    answer = await session.watch.ask(
+        tab,
+        "Runtime.evaluate",
+        timeout_s=left,
+        expression="(document.body || document.documentElement).innerText",
+        returnByValue=True,
+    )
+    text = answer.get("result", {}).get("value")
+    return _done({"content": text if isinstance(text, str) else "", "url": tab.url})
+
+
+async def _tick(session: Session, course: Course, tab: Optional[Tab]) -> Told:
+    """Only what may be a box: agent-browser would click anything, and call that done."""
+    selector = course.words[0]
+    if selector.startswith("@"):
+        if not browsingfields.may_tick(selector, session.refs):
+            raise browsingfields.no_box(selector, browsingfields.role_of(selector, session.refs))
+    elif tab is not None:
+        found = await _see(session, tab, f"{browsingfields.BOX}({browsingfields.quoted(selector)})")
+        if found is not None and not found.get("ticks"):
+            raise browsingfields.no_box(selector, str(found.get("what")))
+    return await plain(session, course, tab)
 
 
 async def _name_tabs(session: Session, told: Told) -> None:
@@ -243,3 +283,13 @@ def shorten(course: Course, data: dict[str, Any]) -> None:
     if isinstance(refs, dict):
         data["refs"] = {name: one for name, one in refs.items() if f"ref={name}]" in kept or f"ref={name}," in kept}
     data["truncated"] = True
+
+
+_OWN: dict[str, Callable[[Session, Course, Optional[Tab]], Awaitable[Told]]] = {
+    "wait": _wait,
+    "fill": _fill,
+    "read": _read,
+    "check": _tick,
+    "uncheck": _tick,
+}
+"""Verbs that are done in a way of their own."""

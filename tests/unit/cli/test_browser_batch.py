@@ -184,9 +184,12 @@ def test_batch_when_a_step_fails_then_says_which_and_shows_the_page(cli: Cli, br
 def test_batch_when_as_json_then_stdout_is_the_answer_alone(cli: Cli, browser: FakeBrowser) -> None:
     found = send(cli, browser, STEPS, "--json", said=FAILED)
     assert found.code == 1
-    assert found.json == {**FAILED, "saved_screenshot": "batch-failure.png"}
+    told = found.json
+    assert told.pop("error")["message"].startswith("Step 2, click @e9: ")
+    assert told == {**FAILED, "saved_screenshot": "batch-failure.png"}
     assert found.err.startswith("cloudrouter: Step 2, click @e9:")
     assert send(cli, browser, [["click", "a"]], "--json", said=batch(answer())).json["failed"] is None
+    assert "error" not in send(cli, browser, [["click", "a"]], "--json", said=batch(answer())).json
 
 
 @pytest.mark.flag("browser batch --screenshot")

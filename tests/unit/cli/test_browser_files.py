@@ -23,7 +23,7 @@ __all__ = ["browser"]
 
 def test_screenshot_when_a_file_is_named_then_it_is_there_and_its_name_printed(cli: Cli, browser: FakeBrowser) -> None:
     found = cli("browser", "screenshot", "x", "page.png")
-    assert (found.code, found.out, found.err) == (0, "page.png\n", "1 KiB\n")
+    assert (found.code, found.out, found.err) == (0, "page.png\n", "18 bytes\n")
     assert (Path("page.png").read_bytes(), os.listdir()) == (PNG, ["page.png"])
     assert (browser.step["words"], browser.fetched) == ([], ["/run/out/1/made"])
 

@@ -146,7 +146,28 @@ def step_error(body: Any, wanted: dict[str, Any], machine_id: str) -> CloudRoute
     for kind, verb in _HELPS.items():
         if isinstance(error, kind):
             error.next = _command(verb, wanted["session"], machine_id)
+    for sign, fix, verb in _SIGNS:
+        if sign in error.message and not error.next:
+            error.fix = fix
+            own = verb in STEPS or " " in verb
+            error.next = _command(verb, wanted["session"], machine_id) if own else f"cloudrouter {verb} {machine_id}"
     return error
+
+
+_SIGNS = (
+    ("ERR_CONNECTION_REFUSED", "Nothing listens there: see what does, or wait until it is up.", "ports"),
+    ("ERR_NAME_NOT_RESOLVED", "The machine knows no host of that name: check the address.", "url"),
+    ("says: Tab ", "See which tabs there are.", "tab-list"),
+    ("No dialog is showing", "No dialog is open in this tab: see what is there.", "snapshot -i"),
+    (
+        "Element not found",
+        "Take a snapshot and use its @refs. A selector finds nothing in a frame; refs do, and so does `browser frame`.",
+        "snapshot -i",
+    ),
+    ("not a file input", "Choose the file field: a snapshot shows it as a button with the text of its label.",
+     "snapshot -i"),
+)  # fmt: skip
+"""What agent-browser says -> what helps, and the verb for it."""
 
 
 _HELPS: dict[type[CloudRouterError], str] = {
