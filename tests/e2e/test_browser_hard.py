@@ -355,7 +355,7 @@ def test_open_when_the_server_has_no_such_page_then_says_so(me: Surfer) -> None:
 
 
 def test_faults_when_nothing_is_there_then_say_where_and_what_helps(me: Surfer) -> None:
-    refused = me.fault("open", "http://localhost:9")
+    refused = me.fault("open", "http://localhost:18999")
     assert ("ERR_CONNECTION_REFUSED" in refused["message"], refused["next"]) == (
         True,
         f"cloudrouter ports {me.machine}",
