@@ -228,7 +228,10 @@ def _barriers(data: dict[str, Any]) -> None:
         impact = str(one.get("impact") or "minor")
         output.say(f"{output.escape(impact):<9} {output.escape(one.get('id'))}: {output.escape(one.get('help'))}")
         for node in _objects(one, "nodes"):
-            output.say(f"{' ' * 10}{output.escape(' '.join(map(str, node.get('target') or ())))}")
+            target = node.get("target")
+            output.say(
+                f"{' ' * 10}{output.escape(' '.join(map(str, target if isinstance(target, list) else [target])))}"
+            )
     counts = data.get("counts")
     counted = counts if isinstance(counts, dict) else {}
     output.note(f"{_count(counted, 'violations')} broken, {_count(counted, 'passes')} kept, "
@@ -237,6 +240,9 @@ def _barriers(data: dict[str, Any]) -> None:
 
 def _count(counts: dict[str, Any], word: str) -> int:
     return counts[word] if isinstance(counts.get(word), int) else 0
+
+
+_MOST = 1e12
 
 
 def _vitals(data: dict[str, Any]) -> None:
@@ -249,7 +255,7 @@ def _vitals(data: dict[str, Any]) -> None:
         "CLS": shift.get("score") if isinstance(shift, dict) else shift,
     }
     for name, value in found.items():
-        number = isinstance(value, (int, float))
+        number = isinstance(value, (int, float)) and -_MOST < value < _MOST
         unit = "" if name == "CLS" or not number else " ms"
         output.say(f"{name:<4}  {f'{value:g}{unit}' if number else '-'}")
 

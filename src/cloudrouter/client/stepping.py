@@ -23,7 +23,7 @@ from cloudrouter.wire.browserapi import (
     StepAnswer,
 )
 from cloudrouter.wire.browsing import DEFAULT_TIMEOUT_S, STEPS
-from cloudrouter.wire.errors import Internal, UsageError, from_json
+from cloudrouter.wire.errors import Conflict, Internal, UsageError, from_json
 
 T = TypeVar("T")
 BatchStep = Mapping[str, Any] | Sequence[str]
@@ -143,8 +143,11 @@ def file_target(path: str | os.PathLike[str], name: str = "") -> str:
     target = os.fspath(path)
     if not (target.endswith("/") or os.path.isdir(target)):
         return target
-    if not name or name in (".", "..") or "/" in name or "\0" in name:
+    if not name or name.startswith(".") or "/" in name or "\0" in name:
         raise UsageError(f"{target} is a folder.", fix="Give the file a name.")
+    if os.path.lexists(os.path.join(target, name)):
+        # The machine chose the name: it may be that of anything.
+        raise Conflict(f"{os.path.join(target, name)} is there already.", fix="Give the file a name.")
     return os.path.join(target, name)
 
 

@@ -10,7 +10,7 @@ from cloudrouter.guest import browsingorder
 from cloudrouter.guest.browsers import Browsing
 from cloudrouter.guest.log import describe, log
 from cloudrouter.guest.tasks import cancel_all
-from cloudrouter.wire.browsing import ANSWER_LIMIT, PART
+from cloudrouter.wire.browsing import PART, answer_fault
 from cloudrouter.wire.errors import CloudRouterError, Internal, RateLimited, StepFailed, UsageError
 
 TYPE_CHECKING = False
@@ -124,8 +124,9 @@ class Channel:
     async def _answer(self, number: int, answer: dict[str, Any]) -> None:
         """In parts where it is long, whose messages nothing comes between."""
         text = json.dumps(answer, separators=(",", ":"))
-        if len(text) > ANSWER_LIMIT:
-            error = StepFailed(f"The answer has more than {ANSWER_LIMIT >> 20} MiB.", fix="Ask for less of the page.")
+        fault = answer_fault(text)
+        if fault is not None:
+            error = StepFailed(f"The answer is too long: {fault}.", fix="Ask for less of the page.")
             answer = {"error": error.to_json()}
             text = json.dumps(answer)
         if len(text) <= PART:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PORT = 9222
 """Chromium's debugging port where the app does not say another."""
+_PID_MOST = 1 << 22
 _LIMIT = 64 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -88,7 +89,7 @@ class Binding:
             account
         ):  # the number comes from a file of the user's, so nothing is ended that the user could not
             try:
-                if pid > 1:
+                if 1 < pid <= _PID_MOST and pid != os.getpid():
                     os.kill(pid, signal.SIGKILL)
             except OSError:
                 return

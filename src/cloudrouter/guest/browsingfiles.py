@@ -30,10 +30,14 @@ class Files:
 
     def new(self, account: Account, name: str) -> str:
         """A path for a file that a step makes, in a fresh folder of its own; old ones are removed."""
-        with rights.of(account):
-            self._forget_old()
-            folder = f"{self._out}/{secrets.token_hex(8)}"
-            os.mkdir(folder, 0o700)
+        try:
+            with rights.of(account):
+                self._forget_old()
+                folder = f"{self._out}/{secrets.token_hex(8)}"
+                os.mkdir(folder, 0o700)
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise StepFailed(f"No file can be made in {self._out} of the machine: {reason}.") from None
         return f"{folder}/{name}"
 
     def made(self, account: Account, path: str, *, own: bool = False, bring: int = 0) -> dict[str, Any]:

@@ -22,8 +22,10 @@ REQUEST_LIMIT = 900 * 1024
 """The largest step as JSON, in bytes: it travels as one message."""
 PART = 256 * 1024
 """Characters of an answer in one message; a longer one comes in parts."""
-ANSWER_LIMIT = 64 * 1024 * 1024
+ANSWER_LIMIT = 16 * 1024 * 1024
 """The longest answer of one step as JSON, in characters."""
+VALUES_MOST = 500_000
+"""Values in one answer, about: a small text can be a heap of objects for who reads it."""
 WORDS_MOST = 64
 STEPS_MOST = 1000
 """Steps in one batch."""
@@ -298,3 +300,12 @@ def words_fault(step: Step, given: Iterable[object]) -> Optional[str]:
 def is_once(verb: str) -> bool:
     """Whether a step must not be sent twice: it may change something."""
     return verb not in STEPS or not STEPS[verb].reads
+
+
+def answer_fault(text: str) -> Optional[str]:
+    """Why this JSON is no answer of a step that is passed on, None when it is."""
+    if len(text) > ANSWER_LIMIT:
+        return f"it has more than {ANSWER_LIMIT >> 20} MiB"
+    if text.count(",") + text.count("{") + text.count("[") > VALUES_MOST:
+        return f"it has more than {VALUES_MOST} values"
+    return None

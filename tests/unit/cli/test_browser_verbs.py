@@ -230,6 +230,16 @@ def test_help_when_as_json_then_verbs_have_their_group(cli: Cli) -> None:
             {"violations": [{"id": "label", "help": "must", "impact": "serious", "nodes": [{"target": ["#c"]}]}]},
             "serious   label: must\n          #c\n",
         ),
+        (
+            ["a11y", "x"],
+            {"violations": [{"id": "label", "help": "must", "nodes": [{"target": 5}]}]},
+            "minor     label: must\n          5\n",
+        ),
+        (
+            ["vitals", "x"],
+            {"cls": "x", "lcp": 10**400, "fcp": float("inf"), "ttfb": float("nan"), "inp": True},
+            "LCP   -\nFCP   -\nTTFB  -\nINP   1 ms\nCLS   -\n",
+        ),
         (["diff-snapshot", "x"], {"changed": True, "diff": "--- a\n+++ b\n"}, "--- a\n+++ b\n"),
         (["diff-snapshot", "x"], {"changed": False, "diff": ""}, ""),
         (["find", "x", "role", "button"], {"clicked": "@e1"}, "done\n"),

@@ -30,7 +30,7 @@ from cloudrouter import (
 from cloudrouter.client import stepping
 from cloudrouter.wire.browserapi import Dialog, FailedStep, MadeFile, StepAnswer
 from cloudrouter.wire.browsing import FOLDER, STEPS
-from cloudrouter.wire.errors import CODES, TransferFailed
+from cloudrouter.wire.errors import CODES, Conflict, TransferFailed
 
 Make = Callable[..., FakeRouter]
 ID = "cr_7k2m9xqd"
@@ -280,7 +280,12 @@ def test_a_download_comes_to_the_name_that_was_asked_for_or_into_a_folder(
     here = how(router, lambda b: b.download("#a", tmp_path / "my.bin"))
     assert (here, (tmp_path / "my.bin").read_bytes()) == (str(tmp_path / "my.bin"), b"made by download")
     assert how(router, lambda b: b.download("#a", tmp_path)) == str(tmp_path / "page.bin")
-    for name in ("", "..", "../x", "/etc/x"):
+    (tmp_path / "here.txt").write_text("mine")
+    script.answer = {"file": {"path": str(script.root / "made"), "size": 1, "name": "here.txt"}}
+    with pytest.raises(Conflict, match="is there already"):
+        how(router, lambda b: b.download("#a", tmp_path))
+    assert (tmp_path / "here.txt").read_text() == "mine"
+    for name in ("", "..", "../x", "/etc/x", ".bashrc"):
         script.answer = {"file": {"path": str(script.root / "made"), "size": 1, "name": name}}
         with pytest.raises(UsageError, match="is a folder"):
             how(router, lambda b: b.download("#a", tmp_path))

@@ -59,13 +59,14 @@ async def test_a_step_goes_out_as_it_was_asked_and_its_answer_comes_back(here: S
         )
 
     here.guest.act = act
-    answer = await step(here, "click", "@e2", options={"new-tab": True, "human": False}, session="two", timeout_s=7.0)
+    asked = {"options": {"full": True, "annotate": False}, "session": "two", "timeout_s": 7.0}
+    answer = await step(here, "screenshot", **asked)
     (sent,) = here.guest.steps
     assert sent == {
-        "n": 1, "verb": "click", "words": ["@e2"], "options": {"new-tab": True}, "session": "two", "timeout_s": 7.0,
+        "n": 1, "verb": "screenshot", "words": [], "options": {"full": True}, "session": "two", "timeout_s": 7.0,
     }  # fmt: skip
     assert answer == StepAnswer(
-        "click", "two", {"a": [1]}, "careful", browserapi.Dialog("confirm", "Sure?"),
+        "screenshot", "two", {"a": [1]}, "careful", browserapi.Dialog("confirm", "Sure?"),
         browserapi.MadeFile("/run/cloudrouter/browser/out/x/page.png", 5, "page.png"), "http://x/", 3, recovered=True,
     )  # fmt: skip
 
@@ -86,6 +87,20 @@ async def test_steps_share_one_channel_and_may_overtake_each_other(here: Surf) -
     slow.set()
     assert (await waiting).data == {"session": "slow"}
     assert here.guest.channels == 1
+
+
+@pytest.mark.parametrize("text", ["[" + "{}," * 300_000 + "{}]", ""], ids=["heap", "empty"])
+async def test_a_small_text_that_is_a_heap_of_values_or_nothing_breaks_the_channel(here: Surf, text: str) -> None:
+    async def act(talk: Talk, asked: Step) -> None:
+        whole = f'{{"data":{{"x":{text}}}}}' if text else ""
+        parts = [whole[at : at + browsing.PART] for at in range(0, len(whole), browsing.PART)] or [""]
+        for part in parts:
+            await talk.say({"part": {"n": asked["n"], "text": part}})
+        await talk.say({"result": {"n": asked["n"], "parts": len(parts)}})
+
+    here.guest.act = act
+    with pytest.raises(Internal, match="broke the rules"):
+        await step(here, "eval", "x")
 
 
 async def test_a_long_answer_comes_in_parts(here: Surf) -> None:
@@ -244,7 +259,38 @@ async def test_a_guest_that_breaks_the_rules_is_cut_off(here: Surf, said: Any) -
 async def test_an_answer_of_the_wrong_kind_is_an_error_of_ours(here: Surf, said: Any) -> None:
     here.guest.act = lambda talk, asked: talk.say({"result": {"n": asked["n"], **said}})
     with pytest.raises(Internal):
-        await step(here, "click", "@e1")
+        await step(here, "screenshot")
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "kept"),
+    [
+        ([], "/run/cloudrouter/browser/out/1/x", True),
+        ([], "/run/cloudrouter/browser/out/../../../etc/passwd", False),
+        ([], "/run/cloudrouter/browser/outer/x", False),
+        ([], "/etc/a;touch pwned #/x", False),
+        (["/home/user/x.png"], "/home/user/x.png", True),
+        (["/home/user/x.png"], "/home/user/y.png", False),
+        (["/home/user/x.png"], "/run/cloudrouter/browser/out/1/x", False),
+    ],
+)
+async def test_a_file_at_another_place_than_it_was_to_be_is_refused(
+    here: Surf, words: list[str], path: str, kept: bool
+) -> None:
+    here.guest.act = lambda talk, asked: talk.answer(asked, file={"path": path, "size": 1, "name": "x"})
+    if not kept:
+        with pytest.raises(Internal, match="another place"):
+            await step(here, "screenshot", *words)
+        return
+    answer = await step(here, "screenshot", *words)
+    assert answer.file is not None
+    assert answer.file.path == path
+
+
+async def test_a_file_of_a_step_that_makes_none_is_left_out(here: Surf) -> None:
+    made = {"path": "/run/cloudrouter/browser/out/1/x", "size": 1, "name": "x"}
+    here.guest.act = lambda talk, asked: talk.answer(asked, file=made)
+    assert (await step(here, "click", "@e1")).file is None
 
 
 @pytest.mark.parametrize(
@@ -265,7 +311,7 @@ async def test_a_files_content_is_handed_on_only_when_it_is_all_of_it(
     here: Surf, monkeypatch: pytest.MonkeyPatch, content: Any, size: int, kept: bool
 ) -> None:
     monkeypatch.setattr(browsing, "BRING_LIMIT", 4)
-    file = {"path": "/x", "size": size, "name": "x", "content": content}
+    file = {"path": "/run/cloudrouter/browser/out/1/x", "size": size, "name": "x", "content": content}
     here.guest.act = lambda talk, asked: talk.answer(asked, file=file)
     answer = await step(here, "screenshot", bring=True)
     assert answer.file is not None
@@ -273,12 +319,14 @@ async def test_a_files_content_is_handed_on_only_when_it_is_all_of_it(
 
 
 async def test_small_things_of_the_wrong_kind_are_left_out(here: Surf) -> None:
-    file = {"path": "/x", "size": 1, "name": "../../etc/pass\x1b[1mwd"}
+    file = {"path": "/run/cloudrouter/browser/out/1/x", "size": 1, "name": "../../etc/pass\x1b[1mwd"}
     here.guest.act = lambda talk, asked: talk.answer(
         asked, warning=5, dialog=[], file=file, url={}, duration_ms="x", recovered="yes"
     )
     answer = await step(here, "screenshot")
-    assert answer == StepAnswer("screenshot", "main", {}, file=browserapi.MadeFile("/x", 1, "pass[1mwd"))
+    assert answer == StepAnswer(
+        "screenshot", "main", {}, file=browserapi.MadeFile("/run/cloudrouter/browser/out/1/x", 1, "pass[1mwd")
+    )
 
 
 async def test_results_that_nobody_asked_for_are_passed_over(here: Surf) -> None:
@@ -477,7 +525,7 @@ def failing(verb: str, code: str = "step_failed") -> Any:
         if asked["verb"] == verb:
             await talk.say({"result": {"n": asked["n"], "error": {"code": code, "message": "no"}}})
         elif asked["verb"] == "screenshot":
-            await talk.answer(asked, file={"path": "/run/out/x.png", "size": 9, "name": "x.png"})
+            await talk.answer(asked, file={"path": "/run/cloudrouter/browser/out/1/x.png", "size": 9, "name": "x.png"})
         elif asked["verb"] == "snapshot":
             await talk.answer(asked, data={"snapshot": f"- button {asked['options']}", "refs": {}})
         else:
@@ -500,7 +548,7 @@ async def test_a_batch_stops_at_the_first_failure_and_shows_the_page(here: Surf)
     assert (done.done, done.failed) == (1, 1)
     assert isinstance(done.answers[1], FailedStep)
     assert done.answers[1].error["code"] == "step_failed"
-    assert done.screenshot == browserapi.MadeFile("/run/out/x.png", 9, "x.png")
+    assert done.screenshot == browserapi.MadeFile("/run/cloudrouter/browser/out/1/x.png", 9, "x.png")
     assert done.snapshot == "- button {'interactive': True}"
 
 

@@ -34,6 +34,8 @@ class Chromium:
     version: Any = field(default_factory=lambda: _told(BROWSER, Browser="Chrome/156", evil="<x>"))
     pages: Any = field(default_factory=lambda: [_told(PAGE, id="A1B2C3", type="page", title="<b>", url="http://x/")])
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    refusal: web.Response | None = None
+    """What every WebSocket is answered instead of a handshake."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request; a WebSocket says back what it hears."""
@@ -41,7 +43,10 @@ class Chromium:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             told = self.version if request.path == "/json/version" else self.pages
             return web.Response(body=told if isinstance(told, bytes) else json.dumps(told).encode())
+        if self.refusal is not None:
+            return self.refusal
         socket = web.WebSocketResponse()
+        socket.headers["Set-Cookie"] = "evil=1"
         await socket.prepare(request)
         async for message in socket:
             await socket.send_str(f"{request.path} {message.data}")
@@ -315,6 +320,27 @@ async def test_a_machine_cannot_lead_a_program_elsewhere(here: World, version: A
         assert told.status == 502 or "webSocketDebuggerUrl" not in json.loads(told.body)
         assert await refused(one.cdp.url) == 502
         assert one.key.encode() not in told.body
+
+
+@pytest.mark.parametrize("status", [200, 302, 307, 403, 500])
+async def test_a_machine_that_answers_no_handshake_is_not_passed_on(here: World, status: int) -> None:
+    async with debugged(here) as one:
+        evil = {"Location": f"ws://127.0.0.1:{here.address.port}/internal", "Set-Cookie": "evil=1"}
+        one.chromium.refusal = web.Response(status=status, headers=evil, body=b"evil")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await talk(one.cdp.url + BROWSER)
+        assert caught.value.status == 502
+        assert not {"Location", "Set-Cookie"} & set(caught.value.headers or ())
+
+
+async def test_a_handshake_comes_without_anything_else_of_the_machine(here: World) -> None:
+    async with (
+        debugged(here) as one,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(one.cdp.url + BROWSER) as socket,
+    ):
+        assert "Set-Cookie" not in socket._response.headers
+        assert "Sec-WebSocket-Accept" in socket._response.headers
 
 
 async def test_a_key_stands_in_no_log_and_no_answer(here: World, capsys: pytest.CaptureFixture[str]) -> None:

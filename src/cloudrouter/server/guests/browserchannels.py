@@ -161,7 +161,7 @@ class Channel:
 
     def _take_part(self, part: Any) -> None:
         text = part.get("text") if isinstance(part, dict) else None
-        if not isinstance(text, str) or len(text) > browsing.PART:
+        if not isinstance(text, str) or not 0 < len(text) <= browsing.PART:
             self._break("a part that cannot be")
             return
         pending = self._pending.get(_number(part.get("n")))
@@ -186,9 +186,13 @@ class Channel:
             if type(count) is not int or count != len(pending.parts):
                 self._break("an answer whose parts are missing")
                 return
-            letters = sum(len(text) for text in pending.parts)
+            text = "".join(pending.parts)
+            letters = len(text)
+            if browsing.answer_fault(text) is not None:
+                self._break("an answer that is too much")
+                return
             try:
-                result = msgspec.json.decode("".join(pending.parts))
+                result = msgspec.json.decode(text)
             except (msgspec.MsgspecError, ValueError, RecursionError):
                 result = None
         if not isinstance(result, dict):

@@ -128,7 +128,7 @@ def read_answer(wanted: dict[str, Any], result: Result, machine_id: str) -> Step
         data=data,
         warning=_text(said.get("warning")),
         dialog=_dialog(said.get("dialog")),
-        file=_file(said.get("file")),
+        file=_file(said.get("file"), wanted),
         url=_text(said.get("url")),
         duration_ms=duration if type(duration) is int and 0 <= duration < 2**53 else 0,
         recovered=said.get("recovered") is True,
@@ -196,12 +196,17 @@ def _dialog(said: Any) -> Dialog | None:
     )
 
 
-def _file(said: Any) -> MadeFile | None:
-    if said is None:
+def _file(said: Any, wanted: dict[str, Any]) -> MadeFile | None:
+    """The file that the step has made: where it was to be made, or in the folder for that, and nowhere else."""
+    step = STEPS.get(wanted["verb"])
+    if said is None or step is None or not step.gives:
         return None
     path, size, name = (said.get(key) if isinstance(said, dict) else None for key in ("path", "size", "name"))
     if not (isinstance(path, str) and path.startswith("/") and path.isprintable() and len(path) < 4096):
         raise Internal("The machine did not say where the file is that the step has made.")
+    asked = wanted["words"][len([word for word in step.words if word.strip("[].") != step.gives]) :]
+    if path not in asked and (asked or not path.startswith(f"{browsing.FOLDER}/out/") or ".." in path):
+        raise Internal("The machine named another place for the file than it was to be in.")
     if type(size) is not int or size < 0:
         raise Internal("The machine did not say how long the file is that the step has made.")
     return MadeFile(path, size, _file_name(name), _content(said.get("content"), size))
