@@ -33,8 +33,12 @@ SESSION = (
     'cloudrouter ssh todo-web "npm ci --silent && npm test --silent 2>&1 | tail -8"',
     'cloudrouter ssh --bg todo-web "npm run dev"',
     "cloudrouter wait todo-web --port 3000",
-    "cloudrouter ssh todo-web \"curl -s localhost:3000 | grep -o '<title>.*</title>'\"",
-    "cloudrouter logs todo-web --tail 4",
+    "cloudrouter browser open todo-web localhost:3000",
+    "cloudrouter browser snapshot -i todo-web",
+    "cloudrouter browser fill todo-web @e2 'Water the plants'",
+    "cloudrouter browser click todo-web @e3",
+    "cloudrouter browser get-text todo-web '[role=status]'",
+    "cloudrouter browser screenshot todo-web page.png",
     'cloudrouter ssh todo-web "npm run build --silent"',
     "cloudrouter download todo-web dist ./dist",
     "cloudrouter delete todo-web",
@@ -224,8 +228,9 @@ text{{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",mo
 <clipPath id="c"><rect x="0" y="{top}" width="100%" height="{inside:g}"/></clipPath>
 """
 LABEL = (
-    "A terminal: a folder becomes a machine, its tests run there, a dev server starts in the background, is waited for "
-    "and asked, its log is read, the build is fetched, the machine is deleted."
+    "A terminal: a folder becomes a machine, its tests run there, a dev server starts in the background and is waited "
+    "for, its page is opened in the machine's browser, read, filled and pictured, the build is fetched, the machine is "
+    "deleted."
 )
 
 

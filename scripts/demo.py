@@ -72,6 +72,19 @@ def the_main_job(machine: str) -> None:
                 print(f"  {path.relative_to(home)}  {path.stat().st_size} bytes")
 
 
+def the_browser(machine: str) -> None:
+    """How an agent sees for itself that its work works."""
+    say("The browser: an agent opens the page, looks, acts, and looks again")
+    run("browser", "open", machine, "http://localhost:3000")
+    run("browser", "snapshot", "-i", machine)
+    run("browser", "find", machine, "label", "New to-do", "fill", "Water the plants")
+    run("browser", "press", machine, "Enter")
+    run("browser", "wait", machine, "--text", "Water the plants")
+    run("browser", "get-text", machine, "[role=status]")
+    with tempfile.TemporaryDirectory(prefix="cloudrouter-demo-") as folder:
+        run("browser", "screenshot", machine, f"{folder}/page.png")
+
+
 def the_desk(machine: str) -> None:
     """What a person sees of the machine."""
     say("Its desktop: apps start when somebody looks, and stop when nobody does")
@@ -96,6 +109,7 @@ def main() -> int:
         say("A local folder becomes a machine")
         machine = start(EXAMPLE)
         the_main_job(machine)
+        the_browser(machine)
         the_desk(machine)
     except StepFailed as error:
         print(paint(f"\nThe demo stopped: {error}.", "1;31"), file=sys.stderr)

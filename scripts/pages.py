@@ -36,12 +36,21 @@ def verbs() -> Iterator[str]:
     yield ""
 
 
+SELDOM = frozenset(
+    ("attach", "code", "events", "exec", "inspect", "jupyter", "pty", "pty-list", "record", "rename", "templates")
+)
+"""Verbs that agents seldom need."""
+SHOWN = frozenset(("cp", "forward", "kill", "ps", "run", "screenshot", "ssh-config"))
+"""Verbs that the hand-written part of their manual shows; it is to stay short."""
+
+
 def commands() -> Iterator[str]:
-    """What an agent calls: the first example of each verb about machines, and its summary."""
+    """What an agent calls: the first example of most verbs about machines, and its summary."""
     yield "| command | what it does |\n|---|---|"
     groups = by_group()
     for name, summary in [*groups[MACHINES], *groups[INSIDE]]:
-        yield f"| `{_example(name)}` | {summary} |"
+        if name not in SELDOM | SHOWN:
+            yield f"| `{_example(name)}` | {summary} |"
 
 
 def _example(name: str) -> str:

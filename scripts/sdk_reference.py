@@ -19,9 +19,12 @@ WIDTH = 100
 
 CLASSES = (
     "Client", "Machines", "Machine", "Execution", "Job", "Attachment", "Files", "Apps", "Ports", "Ptys", "Pty",
-    "Tunnel", "Forward", "Volumes",
+    "Tunnel", "Forward", "Volumes", "Browser",
 )  # fmt: skip
-RECORDS = ("Result", "Output", "Event", "Usage", "Volume", "Door", "AppState", "Port", "PtySession")
+RECORDS = (
+    "Result", "Output", "Event", "Usage", "Volume", "Door", "AppState", "Port", "PtySession", "Snapshot",
+    "StepAnswer", "Dialog", "MadeFile", "BatchAnswer", "FailedStep", "Cdp",
+)  # fmt: skip
 
 HEAD = """\
 # The SDK, name by name

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Debian's Chromium with its sandbox, and its place on the desktop.
+# Debian's Chromium with its sandbox, the program that drives it, and its place on the desktop.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
@@ -14,6 +14,11 @@ apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
 cd "$(dirname "$0")"
 chmod 0755 run open trust.py
+printf '{}\n' >agent-browser.json
+if ! bin/agent-browser --version; then
+    echo "cloudrouter refuses: the program that drives Chromium does not run on this image" >&2
+    exit 3
+fi
 install -D -m 0644 initial_preferences.json /etc/chromium/master_preferences
 install -D -m 0644 policy.json /etc/chromium/policies/recommended/cloudrouter.json
 install -D -m 0644 browser.desktop /usr/share/applications/cloudrouter-browser.desktop

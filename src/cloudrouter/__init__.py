@@ -9,6 +9,7 @@ __all__ = [
     "Apps",
     "AsyncApps",
     "AsyncAttachment",
+    "AsyncBrowser",
     "AsyncClient",
     "AsyncExecution",
     "AsyncFiles",
@@ -23,13 +24,20 @@ __all__ = [
     "AsyncVolumes",
     "Attachment",
     "AuthFailed",
+    "BatchAnswer",
+    "Browser",
+    "BrowserDown",
+    "Cdp",
     "Client",
     "CloudRouterError",
     "CommandFailed",
     "Conflict",
+    "Dialog",
+    "DialogOpen",
     "Door",
     "Event",
     "Execution",
+    "FailedStep",
     "Files",
     "Forward",
     "Internal",
@@ -37,7 +45,9 @@ __all__ = [
     "Job",
     "Machine",
     "Machines",
+    "MadeFile",
     "NoCapacity",
+    "NotAField",
     "NotConfigured",
     "NotFound",
     "NotRunning",
@@ -51,6 +61,11 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "Result",
+    "Snapshot",
+    "StaleRef",
+    "StepAnswer",
+    "StepFailed",
+    "TabGone",
     "TimedOut",
     "TransferFailed",
     "Tunnel",
@@ -67,6 +82,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cloudrouter.client.aio.apps import AsyncApps
     from cloudrouter.client.aio.attaching import AsyncAttachment
+    from cloudrouter.client.aio.browser import AsyncBrowser
     from cloudrouter.client.aio.client import AsyncClient
     from cloudrouter.client.aio.execution import AsyncExecution
     from cloudrouter.client.aio.files import AsyncFiles
@@ -77,6 +93,7 @@ if TYPE_CHECKING:
     from cloudrouter.client.aio.volumes import AsyncVolumes
     from cloudrouter.client.apps import Apps
     from cloudrouter.client.attaching import Attachment
+    from cloudrouter.client.browser import Browser
     from cloudrouter.client.execution import Execution, Output
     from cloudrouter.client.files import Files
     from cloudrouter.client.jobs import Job
@@ -84,23 +101,31 @@ if TYPE_CHECKING:
     from cloudrouter.client.ports import Forward, Ports, Tunnel
     from cloudrouter.client.ptys import Pty, Ptys, PtySession
     from cloudrouter.client.results import CommandFailed, Result
+    from cloudrouter.client.stepping import Snapshot
     from cloudrouter.client.volumes import Volumes
     from cloudrouter.wire.apps import AppState, Port
+    from cloudrouter.wire.browserapi import BatchAnswer, Cdp, Dialog, FailedStep, MadeFile, StepAnswer
     from cloudrouter.wire.doors import Door
     from cloudrouter.wire.errors import (
         Ambiguous,
         AuthFailed,
+        BrowserDown,
         CloudRouterError,
         Conflict,
+        DialogOpen,
         Internal,
         InvalidSpec,
         NoCapacity,
+        NotAField,
         NotConfigured,
         NotFound,
         NotRunning,
         ProviderBug,
         QuotaExceeded,
         RateLimited,
+        StaleRef,
+        StepFailed,
+        TabGone,
         TimedOut,
         TransferFailed,
         Unreachable,
@@ -113,6 +138,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "client.aio.apps": "AsyncApps",
     "client.aio.attaching": "AsyncAttachment",
+    "client.aio.browser": "AsyncBrowser",
     "client.aio.client": "AsyncClient",
     "client.aio.execution": "AsyncExecution",
     "client.aio.files": "AsyncFiles",
@@ -123,6 +149,7 @@ _ROOMS = {
     "client.aio.volumes": "AsyncVolumes",
     "client.apps": "Apps",
     "client.attaching": "Attachment",
+    "client.browser": "Browser",
     "client.execution": "Execution Output",
     "client.files": "Files",
     "client.jobs": "Job",
@@ -130,12 +157,14 @@ _ROOMS = {
     "client.ports": "Forward Ports Tunnel",
     "client.ptys": "Pty Ptys PtySession",
     "client.results": "CommandFailed Result",
+    "client.stepping": "Snapshot",
     "client.volumes": "Volumes",
     "wire.apps": "AppState Port",
+    "wire.browserapi": "BatchAnswer Cdp Dialog FailedStep MadeFile StepAnswer",
     "wire.doors": "Door",
-    "wire.errors": "Ambiguous AuthFailed CloudRouterError Conflict Internal InvalidSpec NoCapacity NotConfigured "
-    "NotFound NotRunning ProviderBug QuotaExceeded RateLimited TimedOut TransferFailed Unreachable Unsupported "
-    "UsageError",
+    "wire.errors": "Ambiguous AuthFailed BrowserDown CloudRouterError Conflict DialogOpen Internal InvalidSpec "
+    "NoCapacity NotAField NotConfigured NotFound NotRunning ProviderBug QuotaExceeded RateLimited "
+    "StaleRef StepFailed TabGone TimedOut TransferFailed Unreachable Unsupported UsageError",
     "wire.machines": "Event Usage",
     "wire.volumes": "Volume",
 }

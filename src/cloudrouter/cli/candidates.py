@@ -34,10 +34,34 @@ def _for_action(name: str, action: argparse.Action, before: list[str]) -> Found:
     if action.dest == "template" or (name.startswith("templates ") and action.dest == "name"):
         return _templates()
     word = str(action.metavar or "").strip("[]").split(" ")[-1].split("[")[0]
+    if name.startswith("browser "):
+        return _for_browser(word, action.dest, before)
     source = _SOURCES.get(word)
     if word == "NAME" and name.startswith("volume "):
         source = _volumes
     return Found() if source is None else source(before)
+
+
+def _for_browser(word: str, dest: str, before: list[str]) -> Found:
+    """Words of `browser` verbs: many are called as something else is called elsewhere."""
+    if word in ("ID", "FILE"):
+        return _SOURCES[word](before)
+    if dest == "session":
+        return _surfers(before)
+    return Found((one, "") for one in _BROWSER_WORDS.get(word, ()))
+
+
+def _surfers(before: list[str]) -> Found:
+    """The sessions of a machine's browser; to ask for them starts nothing."""
+    transport = _router()
+    if transport is None or not before:
+        return Found()
+    path = routes.machine(before[0], "browser")
+    answer = transport.call("POST", path, {"verb": "sessions"}, timeout=DEADLINE_S)
+    data = answer.get("data") if isinstance(answer, dict) else None
+    found = data.get("sessions") if isinstance(data, dict) else None
+    sessions = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return Found((str(one.get("name")), str(one.get("url") or "")) for one in sessions)
 
 
 def _machines(before: list[str]) -> Found:
@@ -152,6 +176,13 @@ def _folders(before: list[str]) -> Found:
     return Found(kind=FOLDERS)
 
 
+_BROWSER_WORDS: dict[str, tuple[str, ...]] = {
+    "ACTION": ("click", "fill", "check", "hover", "text"),
+    "KEY": ("Enter", "Tab", "Escape", "Backspace", "ArrowDown", "ArrowUp", "Control+a"),
+    "SCHEME": ("dark", "light"),
+    "MOTION": ("reduced-motion",),
+}
+"""Words of `browser` verbs that are one of a few most of the time."""
 _SOURCES: dict[str, Callable[[list[str]], Found]] = {
     "ID": _machines,
     "JOB": _jobs,

@@ -112,6 +112,8 @@ def candidates(typed: list[str], current: str) -> Found:
     if verb.inner:
         if not rest and not current.startswith("-"):
             return Found(_inner(verb))
+        if rest == ["help"]:
+            return Found(_inner(verb))
         chosen = rest[0] if rest and rest[0] in verb.inner else verb.alone
         if chosen:
             name, rest = f"{name} {chosen}", rest[1:] if rest and rest[0] == chosen else rest
@@ -130,7 +132,7 @@ def _verbs(current: str) -> Items:
 
 
 def _inner(verb: Verb) -> Items:
-    return [(name, one.description.partition(". ")[0]) for name, one in verb.inner.items()]
+    return [(name, one.summary.partition(". ")[0]) for name, one in verb.inner.items()]
 
 
 def _after_help(typed: list[str], current: str) -> Found:
@@ -145,7 +147,7 @@ def _in_verb(name: str, parser: Parser, typed: list[str], current: str) -> Found
     from cloudrouter.cli import candidates as sources
     from cloudrouter.cli.parsing import Words
 
-    split = Words(parser.flags(), typed, parser.verb.before_command)
+    split = Words(parser.flags(), typed, parser.verb.before_command, texts=parser.verb.texts)
     if split.command or split.as_argv:
         return Found(kind=FILES)
     if split.waiting is not None:

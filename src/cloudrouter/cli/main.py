@@ -124,24 +124,49 @@ def _find_verb(call: Call, words: list[str]) -> tuple[str, Verb, list[str]]:
 
 def _choose_inner(call: Call, name: str, verb: Verb, words: list[str]) -> tuple[str, Verb, list[str]]:
     """The verb below `server`, `image` or `config` that is meant; the outer one when its help is wanted."""
+    flags, words = _split_flags(verb, words)
     if words and words[0] in verb.inner:
-        return f"{name} {words[0]}", verb.inner[words[0]], words[1:]
+        return f"{name} {words[0]}", verb.inner[words[0]], [*flags, *words[1:]]
     wants_help = bool(words) and words[0] in HELP_WORDS
+    if wants_help and len(words) > 1 and words[1] in verb.inner:
+        return f"{name} {words[1]}", verb.inner[words[1]], ["--help", *flags, *words[2:]]
     if verb.alone and not wants_help and (not words or words[0].startswith("-")):
         return f"{name} {verb.alone}", verb.inner[verb.alone], words
     if not words or wants_help or words == ["--json"]:
-        return name, verb, words
+        return name, verb, [*flags, *words]
+    call.json = call.json or "--json" in [*flags, *words]
+    raise _unknown_inner(name, verb, words[0])
+
+
+def _split_flags(verb: Verb, words: list[str]) -> tuple[list[str], list[str]]:
+    """(flags that stand before the name of a verb below, where the verb lets them; the rest)."""
+    if not verb.before_inner:
+        return [], words
+    flags, rest = split_leading(words)
+    while rest and rest[0].partition("=")[0] in verb.before_inner:
+        taken = 1 if "=" in rest[0] else 2
+        flags += rest[:taken]
+        more, rest = split_leading(rest[taken:])
+        flags += more
+    return flags, rest
+
+
+def _unknown_inner(name: str, verb: Verb, word: str) -> CloudRouterError:
     from cloudrouter.cli.output import escape
     from cloudrouter.cli.parsing import suggest
     from cloudrouter.wire.errors import UsageError
 
-    call.json = call.json or "--json" in words
+    told = f"`{name}` has no verb {escape(word)!r}"
     known = list(verb.inner)
-    raise UsageError(
-        f"`{name}` has no verb {escape(words[0])!r}.",
-        fix=suggest(words[0], known) or f"There are: {', '.join(known)}.",
-        next=f"{PRODUCT} {name} --help",
-    )
+    begun = [one for one in known if one.startswith(f"{word}-")]
+    if word in verb.not_here:
+        missing, fix = verb.not_here[word]
+        return UsageError(f"{told}: {missing}.", fix=fix, next=f"{PRODUCT} {name} --help")
+    if begun:
+        fix = f"There are: {', '.join(begun)}."
+    else:
+        fix = suggest(word, known) or (f"There are: {', '.join(known)}." if len(known) < 20 else "See which there are.")
+    return UsageError(f"{told}.", fix=fix, next=f"{PRODUCT} {name} --help")
 
 
 def _obey_common(args: Namespace) -> None:

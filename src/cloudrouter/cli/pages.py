@@ -32,7 +32,7 @@ def verb_json(name: str, parser: Parser) -> dict[str, Any]:
         "aliases": aliases_of(name),
         "words": [_word(action) for action in actions if not action.option_strings],
         "flags": [_flag(action) for action in actions if action.option_strings],
-        "verbs": [{"name": inner, "description": one.description} for inner, one in verb.inner.items()],
+        "verbs": [{"name": inner, "description": one.summary, "group": one.group} for inner, one in verb.inner.items()],
         "examples": [{"command": command, "meaning": meaning} for command, meaning in verb.examples],
     }
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudrouter.wire.errors import UsageError
 
 HELP_WIDTH = 100
+_DASHES = "\0--"
 TEAM_HELP = "no effect: the router serves one user, without teams"
 
 
@@ -85,21 +86,25 @@ def build_parser(name: str, verb: Verb) -> Parser:
 def parse_words(name: str, verb: Verb, words: Sequence[str]) -> argparse.Namespace:
     """The words after the verb as a namespace; raises UsageError. `command` and `as_argv` are set where taken."""
     parser = build_parser(name, verb)
-    split = Words(parser.flags(), words, verb.before_command)
+    split = Words(parser.flags(), words, verb.before_command, texts=verb.texts)
     parser.wants_json = "--json" in split.ours
-    behind = ["--", *split.positionals] if split.positionals else []
+    # argparse drops a word `--` wherever it stands; a text may well be that.
+    positionals = [_DASHES if verb.texts and word == "--" else word for word in split.positionals]
+    behind = ["--", *positionals] if positionals else []
     args, unknown = parser.parse_known_args([*split.ours, *behind])
     unknown = [word for word in unknown if word != "--"]
     if unknown:
         raise _unknown_word(parser, unknown[0])
     if verb.before_command is not None:
         args.command, args.as_argv = split.command, split.as_argv
+    if verb.texts:
+        args.words = split.positionals[1:]
     return args
 
 
 def wants_json(name: str, verb: Verb, words: Sequence[str]) -> bool:
     """Whether --json is among our own flags; for errors about words that cannot be parsed."""
-    return "--json" in Words(build_parser(name, verb).flags(), words, verb.before_command).ours
+    return "--json" in Words(build_parser(name, verb).flags(), words, verb.before_command, texts=verb.texts).ours
 
 
 class Words:
@@ -109,7 +114,12 @@ class Words:
     """
 
     def __init__(
-        self, flags: dict[str, argparse.Action], words: Sequence[str], before: int | Callable[[str], bool] | None
+        self,
+        flags: dict[str, argparse.Action],
+        words: Sequence[str],
+        before: int | Callable[[str], bool] | None,
+        *,
+        texts: bool = False,
     ) -> None:
         self.ours: list[str] = []
         self.positionals: list[str] = []
@@ -120,6 +130,7 @@ class Words:
         """The flag at the very end whose value is not there yet; for completion."""
         self._flags = flags
         self._before = before
+        self._texts = texts
         self._read(list(words))
 
     def _read(self, words: list[str]) -> None:
@@ -129,7 +140,7 @@ class Words:
             if word == "--":
                 self._read_rest(words[at + 1 :])
                 return
-            if word == "-" or not word.startswith("-"):
+            if word == "-" or not word.startswith("-") or (self._texts and _is_negative(word)):
                 if self._starts_command(word):
                     self.command = words[at:]
                     return
@@ -141,8 +152,15 @@ class Words:
                     self.waiting = action
                 elif action is not None and (action.nargs != "?" or not words[at + 1].startswith("-")):
                     at += 1
-                    self.ours.append(words[at])
+                    self._add_value(words[at])
             at += 1
+
+    def _add_value(self, value: str) -> None:
+        """Put a flag's value behind it; a text that looks like a flag right at it, or argparse takes it for one."""
+        if self._texts and value.startswith("-"):
+            self.ours[-1] += f"={value}" if self.ours[-1].startswith("--") else value
+        else:
+            self.ours.append(value)
 
     def _read_rest(self, words: list[str]) -> None:
         if self._before is None:
@@ -171,6 +189,11 @@ class Words:
         return None
 
 
+def _is_negative(word: str) -> bool:
+    """Whether it is a number below nothing, such as -11.5, and no flag."""
+    return word[1:].replace(".", "", 1).isdecimal() and word.isascii()
+
+
 def usage_error(parser: argparse.ArgumentParser, message: str) -> UsageError:
     """argparse's message as a sentence, with what to do about it."""
     from cloudrouter.cli.output import escape
@@ -193,6 +216,8 @@ def _explain(parser: argparse.ArgumentParser, message: str) -> tuple[str, str]:
     if rest.startswith("invalid choice: "):
         value, _, choices = rest.removeprefix("invalid choice: ").partition(" (choose from ")
         return f"{flag} cannot be {value}.", f"Choose from {choices.rstrip(')').replace(chr(39), '')}."
+    if rest.startswith("ignored explicit argument "):
+        return f"{flag} takes no value, and is followed by one.", "A text that begins with a dash stands behind `--`."
     if rest.startswith("expected "):
         return f"{flag} needs a value.", usage
     fault, _, remedy = rest.partition("; ")
@@ -212,6 +237,8 @@ def _unknown_word(parser: Parser, word: str) -> UsageError:
         known = [flag for flag in parser.flags() if flag.startswith("--")]
         told = f"`{verb}` has no flag {escape(word)}."
         fix = suggest(word.split("=")[0], known) or "See which flags there are."
+        if parser.verb.texts:
+            fix += " A text that begins with a dash stands behind `--`."
     else:
         told, fix = f"`{verb}` does not take {word!r}.", f"Usage: {(parser.usage or '').strip()}"
     return UsageError(told, fix=fix, next=f"{parser.prog} --help")
@@ -246,8 +273,7 @@ def all_parsers() -> dict[str, Parser]:
 def _epilog(prog: str, verb: Verb) -> str:
     lines = []
     if verb.inner:
-        width = max(len(name) for name in verb.inner)
-        lines += ["Verbs:", *(f"  {name:<{width}}  {one.description}" for name, one in verb.inner.items()), ""]
+        lines += [*_inner_lines(verb.inner), ""]
     other = aliases_of(prog.removeprefix(f"{PRODUCT} "))
     if other:
         lines += [f"Also written: {', '.join(other)}", ""]
@@ -255,6 +281,19 @@ def _epilog(prog: str, verb: Verb) -> str:
     for command, meaning in verb.examples:
         lines += [f"  {command}", f"      {meaning}"]
     return "\n".join(lines)
+
+
+def _inner_lines(inner: dict[str, Verb]) -> list[str]:
+    """The verbs below one, each with its line, under their headings."""
+    width = max(len(name) for name in inner)
+    lines: list[str] = []
+    heading = None
+    for name, one in inner.items():
+        if one.group != heading:
+            lines += ([""] if lines else []) + [f"{one.group or 'Verbs'}:"]
+            heading = one.group
+        lines.append(f"  {name:<{width}}  {one.summary}")
+    return lines
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -66,9 +66,53 @@ def _sections() -> Iterator[str]:
         for name, summary in rows:
             verb = load_verb(name)
             yield from _section("###", name, summary, verb, parsers[name])
+            if any(inner.group for inner in verb.inner.values()):
+                yield from _grouped(name, verb, parsers)
+                continue
             for inner_name, inner in verb.inner.items():
                 whole = f"{name} {inner_name}"
                 yield from _section("####", whole, "", inner, parsers[whole])
+
+
+def _grouped(name: str, verb: Verb, parsers: dict[str, Parser]) -> Iterator[str]:
+    """Very many verbs below one: a table for each group, the flags that nearly all have once, and an example each."""
+    whole = {inner: parsers[f"{name} {inner}"] for inner in verb.inner}
+    common = _common_flags(whole)
+    yield f"Of the {len(whole)} verbs below, these flags are on all but a few:\n"
+    yield "| flag | meaning |\n|---|---|\n" + "\n".join(_row(action) for action in common.values()) + "\n"
+    for group in dict.fromkeys(inner.group for inner in verb.inner.values()):
+        members = {inner: one for inner, one in verb.inner.items() if one.group == group}
+        yield f"#### {name}: {group}\n"
+        rows = [_verb_row(inner, one, whole[inner], common) for inner, one in members.items()]
+        yield "| verb | what it does | flags of its own |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+        width = max(len(one.examples[0][0]) for one in members.values())
+        shown = [f"    {one.examples[0][0]:<{width}}  # {one.examples[0][1]}" for one in members.values()]
+        yield "\n".join(shown) + "\n"
+
+
+def _common_flags(parsers: dict[str, Parser]) -> dict[str, argparse.Action]:
+    """The flags, by how they are written, that more than nine in ten of these parsers have."""
+    found: dict[str, list[argparse.Action]] = {}
+    for parser in parsers.values():
+        for action in _own(parser):
+            if action.option_strings:
+                found.setdefault(", ".join(action.option_strings), []).append(action)
+    return {word: actions[0] for word, actions in found.items() if len(actions) * 10 > len(parsers) * 9}
+
+
+def _verb_row(name: str, verb: Verb, parser: Parser, common: dict[str, argparse.Action]) -> str:
+    flags = []
+    for action in _own(parser):
+        written = ", ".join(action.option_strings)
+        if written and written not in common:
+            value = "" if action.nargs == 0 else f" {action.metavar}"
+            flags.append(f"`{written}{value}` {action.help or ''}")
+    cells = (f"`{name} {verb.usage.replace('[flags] ', '')}`", verb.summary, "; ".join(flags))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _own(parser: Parser) -> list[argparse.Action]:
+    return [action for action in parser._actions if action not in parser.common]  # noqa: SLF001 - no other way to ask
 
 
 def _section(level: str, name: str, summary: str, verb: Verb, parser: Parser) -> Iterator[str]:
@@ -78,8 +122,7 @@ def _section(level: str, name: str, summary: str, verb: Verb, parser: Parser) ->
     other = aliases_of(name)
     if other:
         yield f"Also written: {', '.join(f'`{one}`' for one in other)}.\n"
-    own = [action for action in parser._actions if action not in parser.common]  # noqa: SLF001 - no other way to ask
-    rows = list(map(_row, own))
+    rows = list(map(_row, _own(parser)))
     if rows:
         yield "| word or flag | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
     examples = [f"    # {meaning}\n    {command}" for command, meaning in verb.examples]

@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "apps": ("apps", "list, start and stop what serves people in a machine", INSIDE),
     "ports": ("ports", "list what listens inside, with addresses", INSIDE),
     "forward": ("forward", "let ports of this host lead into a machine", INSIDE),
+    "browser": ("browser", "drive a machine's browser: open, look, click, fill", INSIDE),
     "screenshot": ("screenshot", "a picture of a machine's desktop", INSIDE),
     "record": ("record", "a film of a machine's desktop", INSIDE),
     "ssh": ("ssh", "run a command in a machine, or open a shell", INSIDE),
@@ -101,11 +102,6 @@ NOT_YET = {
     "fork": ("A machine cannot be forked yet", "Start a second one, and carry files over with cp.", "cp ID1: ID2:"),
     "snapshot": ("Snapshots are not there yet", "Keep what matters here.", "download ID"),
     "restore": ("Snapshots are not there yet", "Send what you have kept.", "upload ID"),
-    "browser": (
-        "The browser of a machine cannot be driven by a verb yet",
-        "Programs drive it through its DevTools port, and people see it on the desktop.",
-        "forward ID browser:9222",
-    ),
     "computer": (
         "Mouse and keys of a desktop cannot be driven by a verb yet",
         "People do it in their browser, and `screenshot` shows what is there.",

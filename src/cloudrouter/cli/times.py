@@ -16,6 +16,8 @@ def parse_time(text: str | None) -> float | None:
         hour, minute, second = int(text[11:13]), int(text[14:16]), float(text[17:-1])
     except ValueError:
         return None
+    if not 0 <= second < 62:  # nor nan
+        return None
     return _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
 
 

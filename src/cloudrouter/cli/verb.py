@@ -24,6 +24,10 @@ class Verb:
         inner: dict[str, Verb] | None = None,
         alone: str = "",
         not_here: dict[str, tuple[str, str]] | None = None,
+        texts: bool = False,
+        group: str = "",
+        summary: str = "",
+        before_inner: Sequence[str] = (),
     ) -> None:
         self.usage = usage
         """What stands after the verb: `[flags] ID [CMD...]`."""
@@ -44,4 +48,12 @@ class Verb:
         self.alone = alone
         """Which of the verbs below is meant when none is named; empty: the page is shown."""
         self.not_here = not_here or {}
-        """Flags that people try -> (why it is not there, what to do instead); no page lists them."""
+        """Flags, or verbs below this one, that people try -> (why it is not there, what to do instead)."""
+        self.texts = texts
+        """Whether its words are texts of any kind: negative numbers too; `args.words` has all behind the first."""
+        self.group = group
+        """Under which heading the verb above lists it; empty: under none."""
+        self.summary = summary or description
+        """What the verb above says of it, in one line."""
+        self.before_inner = before_inner
+        """Flags with a value that may stand before the name of a verb below, as well as behind it."""

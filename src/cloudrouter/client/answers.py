@@ -64,7 +64,12 @@ def read_ready(answer: Any, what: str, timeout: float, machine: str = "") -> dic
         return body
     last = body["last"][:200]
     if body.get("job") is None or check_job(body["job"])["state"] == "running":
-        raise TimedOut(f"{what} was not ready within {timeout:g} s; the last try: {last}.", last=last)
+        raise TimedOut(
+            f"{what} was not ready within {timeout:g} s; the last try: {last}.",
+            fix="See what listens in the machine, and what the server wrote.",
+            next=f"cloudrouter ports {machine or 'ID'}",
+            last=last,
+        )
     job, log = body["job"], str(body.get("log") or "")[-_KEPT_LETTERS:].rstrip()
     how = "is lost" if job["code"] is None else f"ended with exit code {job['code']}"
     raise NotRunning(

@@ -97,7 +97,7 @@ def copy_in(transport: Transport, stream: BinaryIO, target: Place, *, progress: 
         raise UsageError(
             f"{target.shown} is a folder; what comes on stdin has no name of its own.",
             fix="Name the file.",
-            next=f"cloudrouter cp - {machine}:{posixpath.join(target.path, 'NAME')}",
+            next=f"cloudrouter cp - {transfer.quoted(machine + ':' + posixpath.join(target.path, 'NAME'))}",
         )
     _need_parent(transport, target)
     with tempfile.NamedTemporaryFile(prefix="cloudrouter-") as spool:
@@ -117,7 +117,7 @@ def copy_out(transport: Transport, source: Place, stream: BinaryIO, *, progress:
         raise UsageError(
             f"{source.shown} is a folder, and stdout takes one file.",
             fix="Copy it into a folder here, or make an archive of it.",
-            next=f"cloudrouter ssh {source.machine} tar -c {source.path}",
+            next=f"cloudrouter ssh {source.machine} tar -c {transfer.quoted(source.path)}",
         )
     with tempfile.TemporaryDirectory(prefix="cloudrouter-") as folder:
         spool = f"{folder}/content"
@@ -225,10 +225,10 @@ def _in_the_way(source: Place, kind: str, place: Place) -> Conflict:
 
 
 def _look_at(place: Place) -> str:
-    folder = printable(os.fsencode(posixpath.dirname(place.path.rstrip("/")) or "."))
+    folder = transfer.quoted(posixpath.dirname(place.path.rstrip("/")) or ".")
     return f"ls -la {folder}" if place.machine is None else f"cloudrouter ssh {place.machine} -- ls -la {folder}"
 
 
 def _make(place: Place) -> str:
-    folder = printable(os.fsencode(place.path))
+    folder = transfer.quoted(place.path)
     return f"mkdir -p {folder}" if place.machine is None else f"cloudrouter ssh {place.machine} -- mkdir -p {folder}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from _socket import MSG_PEEK
 
 from cloudrouter.client.websocket import ConnectionLost
 from cloudrouter.wire.errors import Unreachable
@@ -38,6 +39,17 @@ class Connection:
         """Whether an exchange went over it before."""
         self.heard = False
         """Whether a byte of the present answer has arrived."""
+
+    def is_open(self) -> bool:
+        """Whether the other side has neither closed nor said anything that nobody asked for."""
+        try:
+            self.sock.settimeout(0)
+            self.sock.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def send(self, head: str, body: bytes, deadline: float | None) -> None:
         """Send a request."""

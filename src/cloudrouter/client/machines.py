@@ -12,6 +12,7 @@ from typing import IO, Any, Self, Unpack
 
 from cloudrouter.client import answers, commands, following, jobs, observing, requests, router
 from cloudrouter.client.apps import Apps
+from cloudrouter.client.browser import Browser
 from cloudrouter.client.execution import Execution, Output, make_result
 from cloudrouter.client.facts import check_list, check_machine
 from cloudrouter.client.files import Files
@@ -218,6 +219,7 @@ class Machine(SeenMachine):
         self.apps = Apps(client, self.id)
         self.ports = Ports(client, self.id)
         self.ptys = Ptys(client, self.id)
+        self.browser = Browser(client, self.id)
 
     # -- commands -----------------------------------------------------------------------------------------------
 

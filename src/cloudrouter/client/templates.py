@@ -88,7 +88,7 @@ BUILT_INS = (
         "full",
         BUILT_IN,
         facts={
-            "description": "desktop with VS Code and JupyterLab: what a machine without a template is, once it is built",
+            "description": "desktop with VS Code and JupyterLab: a machine without a template, once it is built",
             "image": "full",
         },
         tested="its apps are used in a real browser in tests",

@@ -173,7 +173,14 @@ def _file_target(local: str, remote: str) -> str:
 def look(machine_id: str, remote: str) -> str:
     """The command that shows what is around a path in a machine."""
     folder = os.path.dirname(remote.rstrip("/")) or "."
-    return f"cloudrouter ssh {machine_id} -- ls -la {printable(os.fsencode(folder))}"
+    return f"cloudrouter ssh {machine_id} -- ls -la {quoted(folder)}"
+
+
+def quoted(path: str) -> str:
+    """A path as one word of a command line: who it comes from must not write what an agent then runs."""
+    import shlex  # errors alone pay for it
+
+    return shlex.quote(printable(os.fsencode(path)))
 
 
 def advise(error: CloudRouterError, machine_id: str, remote: str) -> None:

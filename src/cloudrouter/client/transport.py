@@ -52,13 +52,15 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        once: bool = False,
     ) -> Any:
         """One request, its JSON answer; None for an empty one. `timeout`: seconds for the whole of it.
 
+        once: it does something that must not happen twice, so it is never sent again.
         Raises the error that the router answered, or Unreachable.
         """
         deadline = time.monotonic() + (CALL_TIMEOUT_S if timeout is None else timeout)
-        connection, head = self._exchange(method, path, body, headers, deadline)
+        connection, head = self._exchange(method, path, body, headers, deadline, once=once)
         try:
             content = connection.body(head, deadline)
         except BaseException:
@@ -154,23 +156,32 @@ class Transport:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _exchange(
-        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None, deadline: float | None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        deadline: float | None,
+        *,
+        once: bool = False,
     ) -> tuple[http1.Connection, http1.Head]:
         """Send a request and read the answer's head.
 
         A kept connection may have been closed by the router just now; then nothing was heard and the request goes
-        out once more on a fresh one. Every request of this API may be repeated: those that make something carry an
-        idempotency key or name what they change.
+        out once more on a fresh one. Requests of this API may be repeated: those that make something carry an
+        idempotency key or name what they change. What may happen once only goes over one that is surely open.
         """
         request, content = write_request(method, path, body, headers)
         began = time.monotonic()
         while True:
-            connection = self._idle_connection() or http1.Connection(self._connect())
+            connection = self._idle_connection(open_only=once) or http1.Connection(self._connect())
             try:
                 connection.send(request, content, deadline)
                 head = connection.head(deadline)
             except websocket.ConnectionLost:
                 connection.close()
+                if once:
+                    raise maybe_done() from None
                 if connection.used and not connection.heard:
                     continue
                 raise
@@ -181,11 +192,15 @@ class Transport:
             trace.tell(f"{method} {path}: {head.status} in {trace.since(began)}")
             return connection, head
 
-    def _idle_connection(self) -> http1.Connection | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+    def _idle_connection(self, *, open_only: bool) -> http1.Connection | None:
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if not open_only or connection.is_open():
+                return connection
+            connection.close()
 
     def _done_with(self, connection: http1.Connection, head: http1.Head) -> None:
         connection.used = True
@@ -270,6 +285,15 @@ def check_peer(sock: _socket.socket, path: str) -> None:
             fix="Remove that socket, or set XDG_RUNTIME_DIR to a folder of your own.",
             next=f"ls -l {path}",
         )
+
+
+def maybe_done() -> Unreachable:
+    """The connection was lost under a request that may happen once only."""
+    return Unreachable(
+        "The router went away in the middle: what was asked may have happened, or not.",
+        fix="See how things are before you do it again.",
+        next="cloudrouter server status",
+    )
 
 
 def connect_error(path: str, error: OSError) -> CloudRouterError:

@@ -99,8 +99,11 @@ class App:
     def reason(self) -> str:
         """What there is to say about its state."""
         if self.state == FAILED:
-            again = "" if self._retry_at is None else f" It is tried again in {max(0.0, self.retry_in()):.0f} s."
-            return self._fault + again
+            if self._retry_at is None:
+                return self._fault
+            # What the app wrote last may stand at the end, and has no full stop.
+            gap = " " if self._fault.endswith(".") else "\n"
+            return f"{self._fault}{gap}It is tried again in {max(0.0, self.retry_in()):.0f} s."
         if self.state == STARTING and self._fault:
             return f"It is started again after this: {self._fault}"
         if self.state == RUNNING and self._fault and not self._is_forgotten():
@@ -154,9 +157,21 @@ class App:
     async def settled(self, seen: int) -> None:
         """Wait until it runs, has failed once more than `seen`, or is no longer wanted."""
         while self.wanted and self.state != RUNNING and self.failures <= seen:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self._change()
+
+    async def _change(self) -> None:
+        """Wait until there is something new."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def is_over(self, run: Optional[Run]) -> bool:
+        """Whether that run is not the app's any more; where its command has ended, once its keeper has seen that."""
+        while run is not None and self.run is run:
+            if run.goes_on():
+                return False
+            await self._change()
+        return True
 
     async def halt(self, note: str = "", *, give_up: bool = False) -> None:
         """End it, and do not start it again; give_up: it stays failed, with its reason."""

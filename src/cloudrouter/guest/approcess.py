@@ -64,6 +64,10 @@ class Run:
             now = float(file.read().split()[0])
         return max(0.0, round(now - self.command_ticks * _TICK_S, 3))
 
+    def goes_on(self) -> bool:
+        """Whether its command and its holder run."""
+        return self.held.is_alive and _any_runs({self.held.command: self.command_ticks})
+
     async def ended(self) -> Optional[Ending]:
         """Wait until its command has ended, and end the rest of it; None where nobody saw how."""
         command = asyncio.ensure_future(until_ended(self.held.command, self.command_ticks))

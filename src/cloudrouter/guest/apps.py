@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from cloudrouter.guest import apphealth, approcess, supervising
-from cloudrouter.guest.environment import find_account
+from cloudrouter.guest import approcess, supervising
 from cloudrouter.guest.joblogs import Wanted
 from cloudrouter.guest.tunnels import carry
 from cloudrouter.wire.errors import NotFound
@@ -51,8 +50,7 @@ async def connect(stream: Stream, request: dict[str, Any], guest: Guest) -> None
     supervisor = supervising.of(guest)
     app = supervisor.find(request.get("app"))
     with supervisor.using(app):
-        await supervisor.start(app.spec.name, hurry=False, told=_teller(stream))
-        sock = await apphealth.connect(app.spec, app.place, find_account(guest.settings.user))
+        sock = await supervisor.reach(app, _teller(stream))
         await carry(stream, sock, {"app": app.spec.name})
     await stream.finish("end", {})
 

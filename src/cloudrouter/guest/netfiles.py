@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _TABLES = (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6))
 _ESTABLISHED, _LISTEN = b"01", b"0A"
@@ -38,6 +39,24 @@ def count_connections(port: int) -> int:
     """How many connections to a port are open, seen from its server's side."""
     wanted = b":%04X" % port
     return sum(words[1].endswith(wanted) for words, _family in _rows(_ESTABLISHED))
+
+
+def made_by(pids: Iterable[int], port: int) -> int:
+    """How many of the connections to a port in this machine these processes have made, as far as we may see them."""
+    wanted = b":%04X" % port
+    sockets = {b"socket:[%b]" % words[9] for words, _family in _rows(_ESTABLISHED) if words[2].endswith(wanted)}
+    return sum(_held(pid, sockets) for pid in pids) if sockets else 0
+
+
+def _held(pid: int, sockets: set[bytes]) -> int:
+    folder = b"/proc/%d/fd" % pid
+    found = 0
+    try:
+        for name in os.listdir(folder):
+            found += os.readlink(folder + b"/" + name) in sockets
+    except OSError:
+        return found  # it has ended, or is not ours to see
+    return found
 
 
 def _rows(state: bytes) -> Iterator[tuple[list[bytes], int]]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
+    from cloudrouter.guest.browsers import Browsing
     from cloudrouter.guest.packages import Packages
     from cloudrouter.guest.sshd import Sshd
     from cloudrouter.guest.supervising import Supervisor
@@ -58,6 +59,8 @@ _MODULES = {
     "app.stop": ("apps", "stop"),
     "app.connect": ("apps", "connect"),
     "app.logs": ("apps", "logs"),
+    "browser": ("browsing", "run"),
+    "browser.follow": ("browsingfollow", "run"),
     "ports": ("ports", "run"),
     "pty.open": ("ptys", "run"),
     "pty.list": ("ptycontrol", "list_all"),
@@ -84,6 +87,8 @@ class Guest:
         """Who runs the apps; None until somebody asks for one, or one is found running."""
         self.sshd: Optional[Sshd] = None
         """Who serves ssh; None until somebody comes with it."""
+        self.browsing: Optional[Browsing] = None
+        """Who drives the browser; None until somebody asks for a step."""
         self.port: Optional[int] = None
         """The guest's own, where no tunnel leads; None while it listens on no port."""
         self.started = time.monotonic()
@@ -264,6 +269,10 @@ def prepare_folders(settings: Settings) -> None:
         account = find_account(settings.user)
         if account.switch:
             os.chown(settings.workspace, account.uid, account.gid)
+    if os.path.isdir(f"{settings.apps}/browser"):
+        from cloudrouter.guest import browsingplace
+
+        browsingplace.prepare(settings)
 
 
 def main() -> int:

@@ -89,6 +89,8 @@ class Stream:
         self.input = Input(self._grant)
         self.on_signal: Optional[Callable[[str], None]] = None
         self.on_resize: Optional[Callable[[int, int], None]] = None
+        self.on_message: Optional[Callable[[dict[str, Any]], bool]] = None
+        """Gets what is none of the common messages; whether it was one of the operation's own."""
         self.finished = False
 
     async def first_message(self) -> Union[str, bytes]:
@@ -174,7 +176,7 @@ class Stream:
             columns, rows = read_size(message["resize"])
             if self.on_resize is not None:
                 self.on_resize(columns, rows)
-        else:
+        elif self.on_message is None or not self.on_message(message):
             raise UsageError("A message in the middle of a stream must be eof, signal or resize.")
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 
-from cloudrouter.guest import apphealth, appmemory, approcess, netfiles
+from cloudrouter.guest import apphealth, appmemory, approcess, browsingplace, netfiles
 from cloudrouter.guest.appkeeping import App, Around, Clock
-from cloudrouter.guest.environment import rfc3339
+from cloudrouter.guest.environment import find_account, rfc3339
 from cloudrouter.guest.log import describe, log
 from cloudrouter.wire.apps import FAILED, OFF, RUNNING, STARTING, STOPPING, VIEW_NONE, AppState
 from cloudrouter.wire.appspec import fill
-from cloudrouter.wire.errors import CloudRouterError, Conflict, NotConfigured, NotFound, UsageError
+from cloudrouter.wire.errors import CloudRouterError, Conflict, NotConfigured, NotFound, Unreachable, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from typing import Any, Optional
 
@@ -93,6 +94,22 @@ class Supervisor(Around):
         if app.failures > seen:
             raise app.error()
         raise Conflict(f"The app {app.spec.name} was stopped while it was starting.", fix="Start it again.")
+
+    async def reach(self, app: App, told: Callable[[AppState], Awaitable[None]]) -> socket.socket:
+        """A connection to the app once it runs. Unreachable when it takes none, and all that `start` raises.
+
+        One that has ended a moment ago still counts as running: its next start is waited for as any other.
+        """
+        account = find_account(self._guest.settings.user)
+        await self.start(app.spec.name, hurry=False, told=told)
+        run = app.run
+        try:
+            return await apphealth.connect(app.spec, app.place, account)
+        except Unreachable:
+            if not await app.is_over(run):
+                raise
+        await self.start(app.spec.name, hurry=False, told=told)
+        return await apphealth.connect(app.spec, app.place, account)
 
     async def stop(self, app: App, note: str = "") -> None:
         """End the app, and before it those that require it."""
@@ -189,7 +206,15 @@ class Supervisor(Around):
         if app.run is None:
             return app.clients
         connections = 0 if app.spec.port is None else netfiles.count_connections(app.spec.port)
+        if connections and app.spec.name == browsingplace.APP:
+            connections -= self._listeners(app.spec.port or 0)
         return max(app.clients, connections) + apphealth.is_held(app.place)
+
+    def _listeners(self, port: int) -> int:
+        """Connections to the browser that only wait for the next step: a session does not keep it running."""
+        from cloudrouter.guest import browsingbinding  # few machines have sessions
+
+        return browsingbinding.count_connections(self._guest, browsingplace.place(self._guest.settings), port)
 
     def has_lost(self, app: App) -> bool:
         """Whether something that the app requires has failed just now."""

@@ -20,6 +20,7 @@ from cloudrouter import __version__
 from cloudrouter.providers.base import Clock, Provider
 from cloudrouter.providers.registry import load_provider
 from cloudrouter.server.api import (
+    browsing,
     doors,
     errors,
     images,
@@ -34,11 +35,14 @@ from cloudrouter.server.api import (
 )
 from cloudrouter.server.api.state import Services
 from cloudrouter.server.gateway.gateway import Gateway
+from cloudrouter.server.guests.browserchannels import BrowserChannels
 from cloudrouter.server.guests.connections import Guests
 from cloudrouter.server.loops.deadlines import Deadlines
 from cloudrouter.server.loops.reconcile import Reconcile
 from cloudrouter.server.services import packaging
 from cloudrouter.server.services.apps import Apps
+from cloudrouter.server.services.browsing import Browsing
+from cloudrouter.server.services.cdpkeys import CdpKeys
 from cloudrouter.server.services.context import Context
 from cloudrouter.server.services.doctor import Doctor
 from cloudrouter.server.services.doors import Doors
@@ -116,7 +120,8 @@ async def open_router(
         services = _services(context, provisioning, readying, event_store, SessionStore(engine))
         await services.doors.load()
         stack.push_async_callback(services.doors.aclose)
-        gateway = Gateway(settings, services.doors, guests, services.traffic)
+        stack.push_async_callback(services.channels.aclose)
+        gateway = Gateway(settings, services.doors, services.cdp_keys, guests, services.traffic)
         gateway.begin()
         stack.push_async_callback(gateway.aclose)
         ssh_door = SshDoor(settings, services.ssh.open)
@@ -151,7 +156,7 @@ def _services(
     machines = Machines(context, provisioning, readying)
     doors = Doors(context, machines, sessions)
     beside = SidecarService(context)
-    traffic = Traffic(context.clock)
+    traffic, channels = Traffic(context.clock), BrowserChannels(context.guests)
     return Services(
         machines=machines,
         doors=doors,
@@ -164,6 +169,9 @@ def _services(
         guests=context.guests,
         ssh=SshService(context, machines, traffic),
         traffic=traffic,
+        channels=channels,
+        browsing=Browsing(context, machines, channels, traffic),
+        cdp_keys=CdpKeys(context, machines, doors, sessions),
         event_store=event_store,
         events=context.events,
         stats=Stats(context),
@@ -185,6 +193,7 @@ def _litestar(services: Services, settings: Settings) -> Litestar:
     return Litestar(
         route_handlers=[
             *machines.HANDLERS,
+            *browsing.HANDLERS,
             *doors.HANDLERS,
             *observing.HANDLERS,
             *packagecache.HANDLERS,

@@ -16,6 +16,12 @@ CloudRouterError
   RateLimited          asked to slow down                       exit 1   http 429   retry
   TimedOut             did not happen in time                   exit 124 http 504
   TransferFailed       files did not arrive whole               exit 1   http 500
+  StepFailed           the browser could not do a step          exit 1   http 422
+    StaleRef           a @ref of an older snapshot              exit 1   http 409
+    DialogOpen         a dialog of the page has to be answered  exit 1   http 409
+    NotAField          there is nothing to be filled            exit 1   http 409
+    TabGone            the session's tab was closed             exit 1   http 409
+    BrowserDown        the browser ended under a step           exit 1   http 502   retry
   ProviderBug          something unforeseen in a provider       exit 1   http 500
   Internal             something unforeseen anywhere else       exit 1   http 500
 """
@@ -152,6 +158,42 @@ class TransferFailed(CloudRouterError):
     """Files did not arrive whole; the message names what was kept."""
 
     code = "transfer_failed"
+
+
+class StepFailed(CloudRouterError):
+    """The browser could not do this step; the message says why."""
+
+    code, http_status = "step_failed", 422
+
+
+class StaleRef(StepFailed):
+    """A `@ref` that the page no longer has: it is from an older snapshot, or of another tab."""
+
+    code, http_status = "stale_ref", 409
+
+
+class DialogOpen(StepFailed):
+    """A dialog of the page waits for its answer, and nothing else can be done before; `details.dialog` holds it."""
+
+    code, http_status = "dialog_open", 409
+
+
+class NotAField(StepFailed):
+    """What was to be filled or typed into is no field."""
+
+    code, http_status = "not_a_field", 409
+
+
+class TabGone(StepFailed):
+    """The session's tab was closed."""
+
+    code, http_status = "tab_gone", 409
+
+
+class BrowserDown(StepFailed):
+    """The browser ended while the step was done: it may have happened or not."""
+
+    code, http_status, retry = "browser_down", 502, True
 
 
 class ProviderBug(CloudRouterError):

@@ -43,6 +43,11 @@ def machine(ref: str, *rest: str) -> str:
     return "/".join((MACHINES, safe, *rest))
 
 
+def browser(ref: str, *rest: str) -> str:
+    """`/v1/machines/{ref}/browser/...`: a step; `batch`: many; `cdp`: an address for programs."""
+    return machine(ref, "browser", *rest)
+
+
 def image(name: str) -> str:
     """`/v1/images/{name}`."""
     return f"{IMAGES}/" + "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else _escape(c) for c in name)

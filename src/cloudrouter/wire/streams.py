@@ -29,6 +29,8 @@ Operations and their final message:
     app.stop   app: with those that require it                                                      app
     app.connect app: as app.start, then as tcp; a failed app is not tried at once                    end
     app.logs   app, tail (lines): what its last two runs wrote, as STDOUT                            end
+    browser    a channel for many steps, see below                                                  end
+    browser.follow kind ("console", "errors", "network"), session (None: every tab), since_now      end
     ports                                                                                           ports
     pty.open   session (None: a new one), line | argv, cwd, env, tty, name                          exit
     pty.list                                                                                        ptys
@@ -43,6 +45,12 @@ job.logs and job.attach say {"position": where the log stands after that piece},
 {"gone": {"bytes": n, "position": where it goes on}}. `from` is such a position: who has lost a stream goes on there.
 app.start and app.connect say {"starting": state of the app} when there is something to wait for.
 app.connect then says {"started": {"app": name}} once it is connected.
+browser says {"started": {}}; then the opener sends {"step": {"n", "verb", "words", "options", "session", "timeout_s"}}
+as often as it likes (those of one session are done one after another, sessions go side by side) and {"cancel": {"n"}}.
+Each is answered by {"result": {"n", "data", "warning", "dialog", "file", "url", "duration_ms", "recovered"}} or
+{"result": {"n", "error": {...}}}; a long one by {"part": {"n", "text"}} ... and {"result": {"n", "parts": how many}}:
+their texts together are the JSON of the result. {"eof": true} ends it.
+browser.follow says {"started": {}}, then {"item": {...}} for each thing that happens.
 pty.open begins with {"started": {"session", "pid", "name", "new"}}. Who leaves it detaches: its program goes on, and
 pty.open with its session (an id or a name) is there again. Who joins, or has fallen far behind, is first sent what
 empties any screen, then the last output. The terminal has the smallest size of all who are at it.
@@ -90,6 +98,8 @@ OPERATIONS = frozenset(
         "app.stop",
         "app.connect",
         "app.logs",
+        "browser",
+        "browser.follow",
         "ports",
         "pty.open",
         "pty.list",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cloudrouter.cli.main import run
-from cloudrouter.client import commands
+from cloudrouter.client import commands, trace
 from cloudrouter.client import router as client_router
 from cloudrouter.client.transport import NotListening
 
@@ -146,6 +146,7 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
     """Call the command line in this process."""
 
     def call(*words: str) -> Outcome:
+        trace.listen(None)  # a call before may have been one with --verbose; a process hears only its own
         capfd.readouterr()
         code = run(words)
         out, err = capfd.readouterr()

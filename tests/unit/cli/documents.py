@@ -113,6 +113,8 @@ def understand(words: tuple[str, ...]) -> None:
         raise UsageError(f"there is no verb {rest[0]}")
     verb, rest = load_verb(name), rest[1:]
     if verb.inner:
+        if rest[:1] == ["help"]:
+            rest = [*rest[1:], "--help"]
         if not rest or rest[0] in ("--help", ANY_VERB):
             return
         if rest[0] not in verb.inner:

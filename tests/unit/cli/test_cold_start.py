@@ -45,7 +45,8 @@ def bare(tmp_path: Path) -> set[str]:
     "words",
     [
         ["ls"], ["ls", "--json"], ["status", "x"], ["ssh", "x", "true"], ["ssh", "--json", "x", "true"],
-        ["exec", "x", "--", "true"], ["stop", "x"], ["version"],
+        ["exec", "x", "--", "true"], ["stop", "x"], ["version"], ["browser", "click", "x", "@e2"],
+        ["browser", "snapshot", "-i", "x", "--json"], ["browser", "fill", "x", "@e3", "a text"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -60,7 +61,7 @@ def test_fast_verbs_when_called_then_load_nothing_heavy(tmp_path: Path, bare: se
 
 LOADED = (
     "import cloudrouter.client.commands, cloudrouter.client.router, cloudrouter.client.terminals, "
-    "cloudrouter.cli.machines, cloudrouter.cli.times, cloudrouter.cli.execution\n"
+    "cloudrouter.cli.machines, cloudrouter.cli.times, cloudrouter.cli.execution, cloudrouter.cli.browsershow\n"
 )
 """What a call that reaches a router loads besides; named here because no router answers in this test."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cloudrouter.cli.parsing import all_parsers
+from cloudrouter.cli.parsing import all_parsers, build_parser
 from cloudrouter.cli.table import NOT_HERE, NOT_YET, VERBS, load_verb
 from cloudrouter.cli.verb import Verb
 from cloudrouter.client import trace
@@ -85,7 +85,7 @@ def test_flags_before_the_verb_when_given_then_mean_the_same(cli: Cli, name: str
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_short_team_when_the_verb_has_its_own_meaning_for_it_then_is_that(name: str) -> None:
-    flags = all_parsers()[name].flags()
+    flags = build_parser(name, find(name)).flags()
     assert (flags["-t"].dest == "team") is (name not in TTY)
 
 

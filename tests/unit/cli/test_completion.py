@@ -129,6 +129,39 @@ def test_app_or_port_when_half_typed_then_is_one_of_that_machine(
     assert words(line) == found
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("cloudrouter browser scr", ["scroll", "scrollintoview", "screenshot"]),
+        ("cloudrouter browser help scr", ["scroll", "scrollintoview", "screenshot"]),
+        ("cloudrouter help browser wat", ["watch"]),
+        ("cloudrouter browser click --new", ["--new-tab"]),
+        ("cloudrouter browser scroll my-project ", ["up", "down", "left", "right"]),
+        ("cloudrouter browser press my-project En", ["Enter"]),
+        ("cloudrouter browser set-geo my-project -33.4 ", []),
+        ("cloudrouter browser wait my-project --load n", ["networkidle"]),
+        ("cloudrouter browser find my-project role button c", ["click", "check"]),
+    ],
+)
+def test_browser_when_half_typed_then_is_completed(line: str, found: list[str]) -> None:
+    assert words(line) == found
+
+
+def test_session_of_the_browser_when_half_typed_then_is_one_of_that_machine(transport: FakeTransport) -> None:
+    asked = "POST", "/v1/machines/my-project/browser"
+    transport.answers[asked] = {"data": {"sessions": [{"name": "main", "url": "u"}, {"name": "two"}, 5]}}
+    assert words("cloudrouter browser click my-project --session ") == ["main", "two"]
+    assert transport.asked == [(*asked, {"verb": "sessions"})]
+    transport.answers[asked] = {"data": None}
+    assert words("cloudrouter browser click my-project --session ") == []
+
+
+@pytest.mark.usefixtures("machines")
+def test_machine_of_the_browser_when_half_typed_then_is_completed() -> None:
+    assert words("cloudrouter browser snapshot -i my") == ["my-project"]
+    assert candidates(["browser", "upload", "my-project", "@e1"], "a").kind == "files"
+
+
 def test_terminal_when_half_typed_then_is_one_of_that_machine(machines: FakeTransport, machine: FakeCommands) -> None:
     assert machines
     machine.answer = {"ptys": [{"id": "pty_7k2m9xqd", "name": "build", "command": "make"}, {"id": "pty_4hq2wn8t"}, 3]}

@@ -35,7 +35,7 @@ def test_marks_when_counted_then_readme_skill_and_troubleshooting_have_theirs() 
 
 def test_filled_when_a_table_is_stale_then_replaces_it_alone() -> None:
     text = "before\n<!-- generated: error-codes -->\nold\n<!-- end -->\nafter\n"
-    assert "old" not in pages.filled(text)
+    assert "\nold\n" not in pages.filled(text)
     assert pages.filled(text).startswith("before\n<!-- generated: error-codes -->\n| code |")
     assert pages.filled(text).endswith("<!-- end -->\nafter\n")
     with pytest.raises(KeyError):

@@ -287,6 +287,17 @@ def test_apps_when_listed_then_state_and_reason_are_told(cli: Cli, transport: Fa
     assert "cloudrouter start --apps desktop,vscode" in cli("apps", "x").err
 
 
+def test_apps_when_a_reason_ends_with_what_the_app_wrote_then_its_lines_stay_lines(
+    cli: Cli, transport: FakeTransport
+) -> None:
+    wrote = {**BROKEN, "reason": "It ended. Its last output: one\ntwo\x1b[2J\nIt is tried again in 4 s."}
+    transport.answers[APPS] = {"apps": [wrote]}
+    told = ["It ended. Its last output: one", "  two\\x1b[2J", "  It is tried again in 4 s."]
+    assert cli("apps", "x").err.splitlines() == [f"vscode: {told[0]}", *told[1:]]
+    transport.answers["POST", "/v1/machines/x/apps/vscode/stop"] = wrote
+    assert cli("apps", "x", "stop", "vscode").err.splitlines() == told
+
+
 @pytest.mark.parametrize("action", ["start", "stop"])
 def test_apps_when_one_is_started_or_stopped_then_its_state_is_told(
     cli: Cli, transport: FakeTransport, action: str

@@ -128,3 +128,10 @@ def test_ages_when_shown_then_are_short() -> None:
 
 def test_clock_time_when_not_today_then_has_the_date() -> None:
     assert clock_time("2001-02-03T12:00:00Z").startswith("2001-02-0")
+
+
+@pytest.mark.parametrize("second", ["infZ", "nanZ", "1e9Z", "-5Z", "62.5Z"])
+def test_parse_time_when_the_seconds_cannot_be_then_is_no_time(second: str) -> None:
+    text = f"2026-01-01T00:00:{second}"
+    assert parse_time(text.ljust(20)) is None
+    assert parse_time(f"2026-01-01T00:00:0000{second}") is None

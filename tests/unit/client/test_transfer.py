@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,10 @@ def test_counts_of_a_download_are_compared(way: Transport, guest: FakeGuest, tre
     guest.alter = lambda message: {"done": {**message["done"], "files": 9}}
     with pytest.raises(TransferFailed, match="sent 9 files and 4 arrived"):
         transfer.download(way, "cr_x", "dist", str(tmp_path / "here"))
+
+
+@pytest.mark.parametrize("path", ["/etc/a;touch pwned #/x", "/$(touch pwned)/x", "/a b/x", "/`id`/x", "/a\nb/x"])
+def test_next_command_when_a_path_is_hostile_then_is_one_word_of_it(path: str) -> None:
+    words = shlex.split(transfer.look("cr_x", path))
+    assert words[:6] == ["cloudrouter", "ssh", "cr_x", "--", "ls", "-la"]
+    assert len(words) == 7

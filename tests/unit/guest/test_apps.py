@@ -153,6 +153,34 @@ async def test_an_app_when_it_crashes_then_is_started_again_and_says_so(own: Mac
     assert (await say(own, "one", b"back")).stdout == b"back"
 
 
+async def test_an_app_when_it_has_crashed_and_nobody_knows_yet_then_who_connects_waits_for_its_next_start(
+    own: Machine,
+) -> None:
+    install(own, "one")
+    first = await start(own, "one")
+    with open(f"/proc/{first['pid']}/stat") as file:
+        holder = int(file.read().rpartition(")")[2].split()[1])
+    os.kill(holder, signal.SIGSTOP)  # who would tell how it ended
+    os.kill(first["pid"], signal.SIGKILL)
+    try:
+        await until(lambda: not alive(first["pid"]))  # as long as it is not, it may still answer
+        connecting = asyncio.ensure_future(say(own, "one", b"hello"))
+        await until_app(own, "one", clients=1)
+        assert (await app_of(own, "one"))["state"] == "running"
+    finally:
+        os.kill(holder, signal.SIGCONT)
+    outcome = await connecting
+    assert outcome.stdout == b"hello", outcome.final
+    assert len(starts(own, "one")) == 2
+
+
+async def test_an_app_when_it_runs_and_takes_no_connection_then_that_is_told(own: Machine) -> None:
+    install(own, "one")
+    await start(own, "one")
+    os.unlink(f"{own.root}/run/one/socket")
+    assert (await say(own, "one", b"hello")).error["code"] == "unreachable"
+
+
 async def test_an_app_when_it_crashes_under_a_client_then_waits_before_the_next_try_and_a_client_waits_too(
     own: Machine,
 ) -> None:
@@ -230,7 +258,7 @@ async def test_a_reason_when_the_app_wrote_colours_then_is_plain_text(own: Machi
     line = "printf '\\033[1;31mred\\033[0m \\033]0;title\\007 \\r\\ngrün\\n'; exit 1"
     install(own, "one", command=["/bin/sh", "-c", line])
     message = (await own.ask({"op": "app.start", "app": "one"})).error["message"]
-    assert "Its last output: red ]0;title \ngrün It is tried again" in message
+    assert "Its last output: red ]0;title \ngrün\nIt is tried again" in message
 
 
 async def test_an_app_when_it_never_answers_then_fails_in_time_and_leaves_nothing(own: Machine) -> None:

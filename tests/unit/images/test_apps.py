@@ -174,7 +174,7 @@ def test_flavours_share_their_parts_and_a_new_guest_makes_the_last_alone_new(mon
     assert desktop.parts[:3] == core.parts[:3]
     assert full.parts[: len(desktop.parts) - 1] == desktop.parts[:-1]
     assert [part.name for part in full.parts] == [
-        *("core-tools", "core-node", "core-ground", "app-desktop", "app-browser"),
+        *("core-tools", "core-node", "core-ground", "app-desktop", "app-browser-build", "app-browser"),
         *("app-vscode-build", "app-vscode", "app-jupyter-build", "app-jupyter", "full"),
     ]
     modules = payload.guest_modules()

@@ -28,6 +28,7 @@ from cloudrouter.guest.stream import Stream, read_request
 from cloudrouter.providers.base import Handle
 from cloudrouter.server.gateway.gateway import Gateway
 from cloudrouter.server.guests.connections import Guests
+from cloudrouter.server.services.cdpkeys import CdpKeys
 from cloudrouter.server.services.context import Context
 from cloudrouter.server.services.doors import Doors
 from cloudrouter.server.services.events import EventLog
@@ -178,6 +179,7 @@ class World:
         self.guest = FakeGuest()
         self.context: Context
         self.doors: Doors
+        self.keys: CdpKeys
         self.gateway: Gateway
         self.logged: list[str] = []
 
@@ -281,9 +283,11 @@ async def world(folder: Path, **settings: Any) -> AsyncIterator[World]:
         no_packages: Any = SimpleNamespace()
         made.context = Context(made.settings, "router", lambda: made.now, store, events, providers, guests, no_packages)
         no_making: Any = SimpleNamespace()
-        made.doors = Doors(made.context, Machines(made.context, no_making, no_making), SessionStore(engine))
+        machines, sessions = Machines(made.context, no_making, no_making), SessionStore(engine)
+        made.doors = Doors(made.context, machines, sessions)
         await made.doors.load()
-        made.gateway = Gateway(made.settings, made.doors, guests, Traffic(lambda: made.now))
+        made.keys = CdpKeys(made.context, machines, made.doors, sessions)
+        made.gateway = Gateway(made.settings, made.doors, made.keys, guests, Traffic(lambda: made.now))
         made.gateway.begin()
         await made.doors.settled()
         try:

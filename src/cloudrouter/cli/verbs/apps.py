@@ -75,8 +75,14 @@ def _list(args: Namespace, transport: Transport) -> int:
         output.say(line)
     for app in found:
         if app.get("reason"):
-            output.note(f"{output.escape(app['name'])}: {output.escape(app['reason'])}")
+            _explain(f"{app['name']}: {app['reason']}")
     return 0
+
+
+def _explain(text: str) -> None:
+    """A reason for the person; where it ends with what the app wrote, that has lines."""
+    for at, line in enumerate(text.split("\n")):
+        output.note(f"{'  ' if at else ''}{output.escape(line)}")
 
 
 def _row(app: dict[str, Any]) -> tuple[str, ...]:
@@ -113,7 +119,7 @@ def _tell(args: Namespace, app: dict[str, Any]) -> int:
     words = (output.escape(app["name"]), output.escape(app["state"]), output.escape(app.get("url") or ""))
     output.say("  ".join(word for word in words if word))
     if app.get("reason"):
-        output.note(output.escape(app["reason"]))
+        _explain(app["reason"])
     return 0
 
 

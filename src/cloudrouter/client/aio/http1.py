@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import AsyncGenerator
 
@@ -30,6 +31,12 @@ class Connection:
     def ended(self) -> bool:
         """Whether the router has closed its side."""
         return self._reader.at_eof() or self._writer.is_closing()
+
+    def is_open(self) -> bool:
+        """Whether the other side has neither closed nor said anything, though the loop may not know it yet."""
+        poller = select.poll()
+        poller.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poller.poll(0)
 
     async def send(self, head: str, body: bytes) -> None:
         """Send a request."""

@@ -35,14 +35,16 @@ class Link:
                     self._transport = AsyncTransport(await asyncio.to_thread(_find) if path is None else path)
         return self._transport
 
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request, its JSON answer; a router that is gone is started again."""
+    async def call(
+        self, method: str, path: str, body: Any = None, *, timeout: float | None = None, once: bool = False
+    ) -> Any:
+        """One request, its JSON answer; a router that is gone is started again. See AsyncTransport.call."""
         transport = await self.ready()
         try:
-            return await transport.call(method, path, body)
+            return await transport.call(method, path, body, timeout=timeout, once=once)
         except NotListening:
             await self.revive()
-            return await transport.call(method, path, body)
+            return await transport.call(method, path, body, timeout=timeout, once=once)
 
     async def lines(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
         """The objects of an NDJSON answer as they come."""

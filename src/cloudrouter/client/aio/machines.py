@@ -9,6 +9,7 @@ from typing import IO, Any, Self
 from cloudrouter.client import answers, commands, requests
 from cloudrouter.client.aio import jobs, observing
 from cloudrouter.client.aio.apps import AsyncApps
+from cloudrouter.client.aio.browser import AsyncBrowser
 from cloudrouter.client.aio.execution import AsyncExecution, feed
 from cloudrouter.client.aio.files import AsyncFiles
 from cloudrouter.client.aio.following import ask_again
@@ -127,6 +128,7 @@ class AsyncMachine(AsyncSeenMachine):
         self.apps = AsyncApps(link, self.id)
         self.ports = AsyncPorts(link, self.id)
         self.ptys = AsyncPtys(link, self.id)
+        self.browser = AsyncBrowser(link, self.id)
 
     # -- commands -----------------------------------------------------------------------------------------------
 

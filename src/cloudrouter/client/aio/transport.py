@@ -18,6 +18,7 @@ from cloudrouter.client.transport import (
     CONNECT_TIMEOUT_S,
     check_peer,
     connect_error,
+    maybe_done,
     read_answer,
     read_object,
     write_request,
@@ -54,15 +55,17 @@ class AsyncTransport:
         *,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        once: bool = False,
     ) -> Any:
         """One request, its JSON answer; None for an empty one. `timeout`: seconds for the whole of it.
 
+        once: it does something that must not happen twice, so it is never sent again.
         Raises the error that the router answered, or Unreachable.
         """
         async with self._calls:
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_S if timeout is None else timeout):
-                    connection, head = await self._exchange(method, path, body, headers)
+                    connection, head = await self._exchange(method, path, body, headers, once=once)
                     try:
                         content = await connection.body(head)
                     except BaseException:
@@ -115,22 +118,24 @@ class AsyncTransport:
         await asyncio.sleep(0)  # The loop tells the sockets' ends in its next round.
 
     async def _exchange(
-        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None
+        self, method: str, path: str, body: Any, headers: Mapping[str, str] | None, *, once: bool = False
     ) -> tuple[Connection, Head]:
         """Send a request and read the answer's head.
 
         A kept connection may have been closed by the router just now; then nothing was heard and the request goes
-        out once more on a fresh one. Every request of this API may be repeated: those that make something carry an
-        idempotency key or name what they change.
+        out once more on a fresh one. Requests of this API may be repeated: those that make something carry an
+        idempotency key or name what they change. What may happen once only goes over one that is surely open.
         """
         request, content = write_request(method, path, body, headers)
         while True:
-            connection = self._idle_connection() or await Connection.over(await self._connect())
+            connection = self._idle_connection(open_only=once) or await Connection.over(await self._connect())
             try:
                 await connection.send(request, content)
                 head = await connection.head()
             except ConnectionLost:
                 connection.close()
+                if once:
+                    raise maybe_done() from None
                 if connection.used and not connection.heard:
                     continue
                 raise
@@ -140,10 +145,10 @@ class AsyncTransport:
             self._learn_version(head)
             return connection, head
 
-    def _idle_connection(self) -> Connection | None:
+    def _idle_connection(self, *, open_only: bool) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if not connection.ended:
+            if not connection.ended and (not open_only or connection.is_open()):
                 return connection
             connection.close()
         return None

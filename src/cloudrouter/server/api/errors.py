@@ -29,7 +29,13 @@ def validation(_request: Request[Any, Any, Any], error: ValidationException) -> 
 def http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
     """What the framework itself refuses: unknown path, wrong method."""
     if isinstance(error, NotFoundException):
-        return known(_request, NotFound("There is no such path in the API.", fix="See /schema."))
+        missing = NotFound(
+            "This router's API has no such path.",
+            fix="Where a verb says this, the router that runs is of an older checkout: stop it, and a new one starts "
+            "by itself. The paths that it has are at /schema.",
+            next="cloudrouter server stop",
+        )
+        return known(_request, missing)
     body = UsageError(error.detail).to_json()
     return Response({"error": body}, status_code=error.status_code)
 

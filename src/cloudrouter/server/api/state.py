@@ -10,8 +10,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from cloudrouter.auth.hosts import Address
+from cloudrouter.server.guests.browserchannels import BrowserChannels
 from cloudrouter.server.guests.connections import Guests
 from cloudrouter.server.services.apps import Apps
+from cloudrouter.server.services.browsing import Browsing
+from cloudrouter.server.services.cdpkeys import CdpKeys
 from cloudrouter.server.services.doctor import Doctor
 from cloudrouter.server.services.doors import Doors
 from cloudrouter.server.services.events import EventLog
@@ -55,6 +58,9 @@ class Services:
     clock: Callable[[], float]
     doors: Doors
     apps: Apps
+    browsing: Browsing
+    channels: BrowserChannels
+    cdp_keys: CdpKeys
     sidecars: SidecarService
     ssh: SshService
     views: dict[str, tuple[Row, Address | None, Machine]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -96,6 +97,17 @@ def bad_request(reason: str) -> web.Response:
     answer = web.Response(status=400, text=f"The request cannot be answered: {reason}.\n", headers=_COMMON)
     answer.force_close()
     return answer
+
+
+def not_found(reason: str) -> web.Response:
+    """There is nothing at this address of the gateway's own."""
+    return web.Response(status=404, text=f"{reason}\n", headers=_COMMON)
+
+
+def data(value: Any) -> web.Response:
+    """Something for a program to read, as JSON."""
+    body = json.dumps(value).encode()
+    return web.Response(body=body, headers={**_COMMON, "Content-Type": "application/json", "X-Robots-Tag": "none"})
 
 
 def _plain(request: web.BaseRequest, trouble: Trouble, headers: CIMultiDict[str]) -> bytes:

@@ -9,11 +9,12 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from cloudrouter.auth import cookies
+from cloudrouter.auth import cookies, debugging
 from cloudrouter.auth.origins import Asked
 from cloudrouter.auth.tickets import take_ticket
 from cloudrouter.server.gateway import answers
 from cloudrouter.server.gateway.answers import Trouble
+from cloudrouter.server.gateway.cdp import CdpDoor
 from cloudrouter.server.gateway.exchange import BUFFER, HEADER_BYTES, HEADERS_MOST, Pool
 from cloudrouter.server.gateway.headers import Outside, framing_fault
 from cloudrouter.server.gateway.links import AppStarts, Goal, Links
@@ -21,6 +22,7 @@ from cloudrouter.server.gateway.listening import Listener, NoPort
 from cloudrouter.server.gateway.relaying import relay
 from cloudrouter.server.gateway.splicing import splice
 from cloudrouter.server.guests.connections import Guests
+from cloudrouter.server.services.cdpkeys import CdpKeys
 from cloudrouter.server.services.doors import Doors
 from cloudrouter.server.services.traffic import Traffic
 from cloudrouter.server.settings import Settings
@@ -41,10 +43,11 @@ _silent.disabled = True  # its messages hold addresses as they were asked for, w
 class Gateway:
     """One router's door for browsers."""
 
-    def __init__(self, settings: Settings, doors: Doors, guests: Guests, traffic: Traffic) -> None:
+    def __init__(self, settings: Settings, doors: Doors, keys: CdpKeys, guests: Guests, traffic: Traffic) -> None:
         self._doors = doors
         self._links = Links(guests, traffic)
         self._pool = Pool(self._links)
+        self._cdp = CdpDoor(keys, doors, self._pool)
         server = web.Server(
             self.answer,
             handler_cancellation=True,
@@ -115,6 +118,10 @@ class Gateway:
             fault = "its address is not a path"
         if fault:
             return answers.bad_request(fault)
+        address = self._doors.address
+        debugged = debugging.read(address, request.headers["Host"], target) if address is not None else None
+        if address is not None and debugged is not None:
+            return await self._cdp.answer(request, debugged, address)
         ticket, clean = take_ticket(target)
         outside = self._outside(request, clean)
         tls, machine_id = outside.address.tls, outside.place.machine_id

@@ -64,22 +64,31 @@ class End(asyncio.Protocol):
             self._over.set_result(None)
 
 
-async def splice(pool: Pool, request: web.BaseRequest, outside: Outside, goal: Goal) -> web.StreamResponse:
-    """A WebSocket's handshake, then its bytes until one side ends; an answer that is no handshake is passed on."""
-    head = request_head(request.method, outside, request.raw_headers, upgrade=True, chunked=False)
+async def splice(
+    pool: Pool, request: web.BaseRequest, outside: Outside, goal: Goal, *, head: bytes = b""
+) -> web.StreamResponse:
+    """A WebSocket's handshake, then its bytes until one side ends; an answer that is no handshake is passed on.
+
+    head: the request as the server inside gets it, where it is not the one that came. Who sends it speaks for a
+    program, which would follow a redirect to anywhere: then nothing but a handshake is passed on, without more.
+    """
+    strict = bool(head)
+    head = head or request_head(request.method, outside, request.raw_headers, upgrade=True, chunked=False)
     exchange = await pool.ask(goal, request.method, head)
     try:
         if exchange.message.code != 101:
+            if strict:
+                raise Unreachable(f"The server answered {exchange.message.code} and no WebSocket.")
             return await pass_on(request, outside, exchange)
         if exchange.message.headers.get("Upgrade", "").lower() != "websocket":
             raise Unreachable("The server's answer cannot be passed on: it is no WebSocket.")
-        await _join(request, outside, exchange)
+        await _join(request, outside, exchange, strict=strict)
         return Passed(request, whole=True, kept=False)
     finally:
         exchange.close()
 
 
-async def _join(request: web.BaseRequest, outside: Outside, exchange: Exchange) -> None:
+async def _join(request: web.BaseRequest, outside: Outside, exchange: Exchange, *, strict: bool) -> None:
     """Write the handshake's answer and join the two transports."""
     browser, inner = request.transport, exchange.pipe
     if browser is None:
@@ -90,8 +99,9 @@ async def _join(request: web.BaseRequest, outside: Outside, exchange: Exchange) 
     exchange.inner.set_parser(from_inside, None)
     server.set_parser(from_outside)
     own = (b"Connection: Upgrade", b"Upgrade: websocket")
-    message = exchange.message
-    head = answer_head(101, "Switching Protocols", outside, message.raw_headers, own)
+    said = exchange.message.raw_headers
+    kept = tuple(one for one in said if not strict or one[0].lower().startswith(b"sec-websocket-"))
+    head = answer_head(101, "Switching Protocols", outside, kept, own)
     outer = End(inner, over)
     browser.set_protocol(outer)
     browser.write(head + from_inside.data)

@@ -34,7 +34,14 @@ MASKS_BYTES = 256
 MESSAGE_LETTERS = 2000
 ADVICE = {
     "": "Look at the machine: cloudrouter status and cloudrouter ps tell more.",
+    "browser_down": "The browser starts again by itself: look at the page before you do it again.",
+    "dialog_open": "Answer the dialog first, with browser dialog-accept or browser dialog-dismiss.",
+    "not_a_field": "Take a snapshot and choose a field: textbox, searchbox, combobox, or what can be edited.",
     "not_found": "Check the path or the id; paths are relative to the machine's workspace.",
+    "stale_ref": "Take a new snapshot: the page has changed, and each snapshot has refs of its own.",
+    "step_failed": "Take a snapshot, or a screenshot, and see what the page looks like.",
+    "tab_gone": "See which tabs there are, and go to one, or open a new one.",
+    "timed_out": "Give it more time with --timeout, or see what it waits for.",
     "transfer_failed": "Make room in the machine, or choose another place there.",
     "unreachable": "Wait until the program in the machine is up, then try again.",
     "usage": "Check the words of the command: see --help.",

@@ -14,7 +14,7 @@ from cloudrouter.server.services.context import Context
 from cloudrouter.server.services.machines import Machines
 from cloudrouter.server.services.views import rfc3339
 from cloudrouter.server.store.machines import Row
-from cloudrouter.server.store.sessions import Session, SessionStore
+from cloudrouter.server.store.sessions import CDP_VIEW, Session, SessionStore
 from cloudrouter.wire import apps, boot, states
 from cloudrouter.wire.doors import SESSION_SECONDS, Door, OpenDoor
 from cloudrouter.wire.errors import NotConfigured, NotFound, UsageError
@@ -45,7 +45,7 @@ class Doors:
         await self._sessions.load(self._context.clock())
         for machine_id in self._sessions.machines():
             if self.reachable(machine_id) is None:
-                self._end(machine_id)
+                self.end(machine_id)
 
     async def aclose(self) -> None:
         """Write down what has ended."""
@@ -70,7 +70,7 @@ class Doors:
         """An address with a fresh ticket for an app or a port of a running machine."""
         row = self._machines.reachable(owner, ref)
         path = _checked_path(wanted.path)
-        address = await self._gateway()
+        address = await self.gateway()
         grant = await self._grant(row, wanted)
         ticket, expires = self._tickets.mint(grant, self._context.clock())
         lasting = address.origin(grant.place) + path
@@ -79,7 +79,7 @@ class Doors:
     async def close(self, owner: str, ref: str) -> int:
         """End every ticket, session and open connection of people at a machine; how many tickets and sessions."""
         row = self._machines.find(owner, ref)
-        closed = self._end(row.id)
+        closed = self.end(row.id)
         await asyncio.gather(*self._writing)
         self._context.events.emit("machine.closed", f"The doors of {row.id} were closed", machine_id=row.id)
         return closed
@@ -87,6 +87,36 @@ class Doors:
     def url(self, row: Row, target: str) -> str | None:
         """Where people find this again once they are in; None without a gateway."""
         return self.address.origin(Place(row.id, target)) + "/" if self.address else None
+
+    def end(self, machine_id: str) -> int:
+        """From now on nobody is let in by what was given out, and whoever is in is put out; how much there was."""
+        now = self._context.clock()
+        ended = self._sessions.end(machine_id, now)
+        closed = self._tickets.revoke(machine_id) + ended
+        for ender in self._enders:
+            ender(machine_id)
+        if ended:
+            task = asyncio.create_task(self._sessions.write_end(machine_id, now), name=f"end sessions {machine_id}")
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+        return closed
+
+    async def gateway(self) -> Address:
+        """Where the gateway listens; NotConfigured with the reason when it does not."""
+        if self.address is None:
+            try:
+                async with asyncio.timeout(SETTLE_S):
+                    await self.settled()
+            except TimeoutError:
+                log.debug("the gateway is not open yet")
+        if self.address is None:
+            raise NotConfigured(
+                f"This router has no gateway for browsers: {self.reason}.",
+                fix="Free a port, or choose one with CLOUDROUTER_GATEWAY_PORT, and restart the router. "
+                "`cloudrouter forward` leads to ports without it.",
+                next="cloudrouter server stop",
+            )
+        return self.address
 
     # -- asked by the gateway -----------------------------------------------------------------------------------
 
@@ -104,7 +134,7 @@ class Doors:
         found = self._sessions.get(digest(secret), self._context.clock())
         if found is None or (found.machine_id, found.target) != (place.machine_id, place.target):
             return None
-        return found
+        return found if found.view != CDP_VIEW else None
 
     async def enter(self, ticket: str, place: Place) -> str | None:
         """Turn a ticket into a session; the secret for the cookie. None when the ticket is not good (any more)."""
@@ -124,7 +154,7 @@ class Doors:
         )
         await self._sessions.add(session, now)
         if self.reachable(place.machine_id) is None:
-            self._end(place.machine_id)  # it ended while this was written
+            self.end(place.machine_id)  # it ended while this was written
             return None
         self._context.events.emit(
             "machine.opened", f"Somebody opened {place.target} of {place.machine_id}", machine_id=place.machine_id
@@ -132,22 +162,6 @@ class Doors:
         return secret
 
     # -- inside -------------------------------------------------------------------------------------------------
-
-    async def _gateway(self) -> Address:
-        if self.address is None:
-            try:
-                async with asyncio.timeout(SETTLE_S):
-                    await self.settled()
-            except TimeoutError:
-                log.debug("the gateway is not open yet")
-        if self.address is None:
-            raise NotConfigured(
-                f"This router has no gateway for browsers: {self.reason}.",
-                fix="Free a port, or choose one with CLOUDROUTER_GATEWAY_PORT, and restart the router. "
-                "`cloudrouter forward` leads to ports without it.",
-                next="cloudrouter server stop",
-            )
-        return self.address
 
     async def _grant(self, row: Row, wanted: OpenDoor) -> Grant:
         if is_port(wanted.target):
@@ -189,19 +203,7 @@ class Doors:
 
     def _watch(self, row: Row) -> None:
         if row.state not in states.REACHABLE:
-            self._end(row.id)
-
-    def _end(self, machine_id: str) -> int:
-        now = self._context.clock()
-        ended = self._sessions.end(machine_id, now)
-        closed = self._tickets.revoke(machine_id) + ended
-        for ender in self._enders:
-            ender(machine_id)
-        if ended:
-            task = asyncio.create_task(self._sessions.write_end(machine_id, now), name=f"end sessions {machine_id}")
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
-        return closed
+            self.end(row.id)
 
 
 def known_apps(answer: dict[str, Any]) -> list[dict[str, Any]]:

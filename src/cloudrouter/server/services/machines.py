@@ -111,6 +111,12 @@ class Machines:
             raise not_running(row)
         return row
 
+    def still_reachable(self, row: Row) -> None:
+        """Raises NotRunning, or NotFound, when a machine that could be spoken to has ended meanwhile."""
+        current = self._current(row)
+        if current.state not in states.REACHABLE:
+            raise not_running(current)
+
     # -- start --------------------------------------------------------------------------------------------------
 
     async def start(self, owner: str, wanted: StartMachine, *, key: str | None = None) -> Row:

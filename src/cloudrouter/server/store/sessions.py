@@ -10,6 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cloudrouter.server.store.tables import sessions
 
+CDP_VIEW = "cdp"
+"""The view of a key by which programs drive a browser; no cookie can stand for such a session."""
+
 
 @dataclass(frozen=True)
 class Session:
