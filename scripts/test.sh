@@ -16,6 +16,7 @@ trap 'exit 143' TERM
 
 # The pages are looked at in a real browser; a failure to get it shows in the tests that need it.
 scripts/chromium.sh || echo "test: Chromium could not be installed" >&2
+scripts/sshtools.sh || echo "test: not all of ssh, rsync and sshfs could be installed" >&2
 
 before=$(python3 scripts/engine.py status --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["running"])')
 if python3 scripts/engine.py up; then
