@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,10 @@ class Desk:
     def __init__(self, user: User, browser: Browser) -> None:
         self.user = user
         self.browser = browser
+        # While the router is restarted, another one on this host may take the port that everybody's begin with.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            user.env["CLOUDROUTER_GATEWAY_PORT"] = str(free.getsockname()[1])
+        user.ok("server", "stop")
         user.ok("image", "build", "full", timeout=IMAGE_S)
         self.machine = user.start("--image", "full")
 
@@ -140,10 +145,9 @@ class Editor(Window):
     def in_terminal(self, line: str) -> None:
         """Type a line into the editor's terminal."""
         self.page.keyboard.press("Control+Backquote")
+        # A click and not the key's own focus: an editor that is still loading takes that back.
+        self.page.locator(".terminal-wrapper.active .xterm-screen").click(timeout=USABLE_S * 1000)
         self.page.wait_for_selector(".terminal-wrapper.active .xterm-helper-textarea:focus")
-        self.page.wait_for_selector(
-            ".terminal-tabs-entry, .single-terminal-tab, .terminal-wrapper.active .xterm-screen"
-        )
         self.page.keyboard.type(f"{line}\n")
 
     def reload_when_told(self) -> None:
