@@ -127,17 +127,20 @@ def test_containers_listen_nowhere_on_the_host(pair: Pair) -> None:
 def test_unix_sockets_of_the_router_are_its_users_alone(pair: Pair) -> None:
     paths = {path for pid in processes_below(pair.router) for path in listening_unix(pid)}
     socket_path = pair.user.json("server", "status")["socket"]
+    ssh_path = f"{os.path.dirname(socket_path)}/ssh.sock"
     door = f"{pair.user.base}/state/packages/door/socket"
     assert socket_path in paths
-    assert {path.removesuffix(".new") if "/fd/" not in path else door for path in paths} == {socket_path, door}
-    assert mode(socket_path) & 0o077 == 0
-    assert mode(socket_path) & 0o600 == 0o600
+    found = {path.removesuffix(".new") if "/fd/" not in path else door for path in paths}
+    assert found == {socket_path, ssh_path, door}
+    for path in (socket_path, ssh_path):
+        assert mode(path) & 0o077 == 0
+        assert mode(path) & 0o600 == 0o600
     assert mode(os.path.dirname(socket_path)) == 0o700
     # The cache's door is for any user of a machine that has it mounted; on the host nobody else comes near it.
     assert mode(door) == 0o666
     assert mode(f"{pair.user.base}/state/packages") == 0o700
     assert mode(f"{pair.user.base}/state") == 0o700
-    for path in (socket_path, door, f"{pair.user.base}/state/packages"):
+    for path in (socket_path, ssh_path, door, f"{pair.user.base}/state/packages"):
         assert os.lstat(path).st_uid == os.getuid()
 
 
@@ -148,7 +151,9 @@ def mode(path: str) -> int:
 def test_another_user_of_the_host_reaches_no_unix_socket(pair: Pair) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can be somebody else here")
-    paths = [pair.user.json("server", "status")["socket"], f"{pair.user.base}/state/packages/door/socket"]
+    socket_path = pair.user.json("server", "status")["socket"]
+    ssh_path = f"{os.path.dirname(socket_path)}/ssh.sock"
+    paths = [socket_path, ssh_path, f"{pair.user.base}/state/packages/door/socket"]
     script = (
         "import json, os, socket, sys\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
