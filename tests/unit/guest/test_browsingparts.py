@@ -224,3 +224,27 @@ def test_a_tabs_file_when_somebody_wrote_anything_into_it_then_names_no_tab(tmp_
     assert binding.is_served(account) is False
     binding.bind(account, "ABC123")
     assert binding.target(account) == "ABC123"
+
+
+@pytest.mark.parametrize("said", ["0", "1", "-5", str(os.getpid()), str(1 << 22 | 1), "9" * 400, "x"])
+def test_daemon_when_its_file_names_what_it_cannot_be_then_nobody_is_killed_and_the_file_goes(
+    said: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _signal: killed.append(pid))
+    (tmp_path / "two.pid").write_text(said)
+    Binding(str(tmp_path), "two").kill(find_account(""))
+    assert (killed, os.listdir(tmp_path)) == ([], [])
+    (tmp_path / "two.pid").write_text("4321")
+    Binding(str(tmp_path), "two").kill(find_account(""))
+    assert killed == [4321]
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe", "nothing"])
+def test_file_when_its_folder_is_something_else_then_says_which(kind: str, tmp_path: Any) -> None:
+    if kind == "file":
+        (tmp_path / "out").write_text("x")
+    elif kind == "pipe":
+        os.mkfifo(tmp_path / "out")
+    with pytest.raises(CloudRouterError, match=f"No file can be made in {tmp_path}/out"):
+        browsingfiles.Files(str(tmp_path)).new(find_account(""), "x.png")
