@@ -226,13 +226,13 @@ def test_a_tabs_file_when_somebody_wrote_anything_into_it_then_names_no_tab(tmp_
     assert binding.target(account) == "ABC123"
 
 
-@pytest.mark.parametrize("said", ["0", "1", "-5", str(os.getpid()), str(1 << 22 | 1), "9" * 400, "x"])
+@pytest.mark.parametrize("said", ["0", "1", "-5", "own", str(1 << 22 | 1), "9" * 400, "x"])
 def test_daemon_when_its_file_names_what_it_cannot_be_then_nobody_is_killed_and_the_file_goes(
     said: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed: list[int] = []
     monkeypatch.setattr(os, "kill", lambda pid, _signal: killed.append(pid))
-    (tmp_path / "two.pid").write_text(said)
+    (tmp_path / "two.pid").write_text(str(os.getpid()) if said == "own" else said)
     Binding(str(tmp_path), "two").kill(find_account(""))
     assert (killed, os.listdir(tmp_path)) == ([], [])
     (tmp_path / "two.pid").write_text("4321")
